@@ -1,0 +1,111 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target: Swift 6 mode, warnings are errors, imports are explicit and internal by default.
+let base: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("ExistentialAny"),
+]
+/// All but the two modules that own memory and call C: unsafe constructs are refused.
+let safe: [SwiftSetting] = base + [.strictMemorySafety()]
+/// `ByteIO` and `Kernels`: the fence. They lend spans, which needs lifetime annotations.
+let fence: [SwiftSetting] = base + [.enableExperimentalFeature("Lifetimes")]
+
+let warningsAreErrors: [CSetting] = [.enableWarning("all"), .enableWarning("extra"), .treatAllWarnings(as: .error)]
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let mustache: Target.Dependency = .product(name: "Mustache", package: "swift-mustache")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+
+let libraries = [
+  "ByteIO", "Kernels", "Tensors", "SafetensorsFormat", "Llama", "Tokenizers", "Quantization", "Checkpoints",
+  "Conversion", "Inference", "Verification",
+]
+
+let package = Package(
+  name: "swift-llama-convert",
+  platforms: [.macOS("26.0")],
+  products: libraries.map { .library(name: $0, targets: [$0]) } + [
+    .executable(name: "llama-convert", targets: ["llama-convert"]),
+    .executable(name: "llama-verify", targets: ["llama-verify"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    // Bytes and arithmetic: no llamas.
+    .target(name: "CKernels", cSettings: warningsAreErrors),
+    .target(name: "Kernels", dependencies: ["CKernels"], swiftSettings: fence),
+    .target(name: "ByteIO", swiftSettings: fence),
+    .target(name: "Tensors", dependencies: ["ByteIO"], swiftSettings: safe),
+
+    // One folder per format.
+    .target(name: "SafetensorsFormat", dependencies: ["ByteIO", "Tensors"], swiftSettings: safe),
+
+    // The model, its text and its numbers: no files.
+    .target(name: "Llama", dependencies: ["ByteIO", "Tensors"], swiftSettings: safe),
+    .target(name: "Tokenizers", dependencies: ["ByteIO", "Tensors", heap], swiftSettings: safe),
+    .target(name: "Quantization", dependencies: ["ByteIO", "Tensors", "Kernels"], swiftSettings: safe),
+
+    // Formats and model meet here.
+    .target(
+      name: "Checkpoints",
+      dependencies: ["ByteIO", "Tensors", "SafetensorsFormat", "Llama", "Tokenizers", "Quantization", crypto],
+      swiftSettings: safe),
+    .target(
+      name: "Conversion",
+      dependencies: ["ByteIO", "Tensors", "SafetensorsFormat", "Llama", "Quantization", "Checkpoints", crypto],
+      swiftSettings: safe),
+    .target(
+      name: "Inference",
+      dependencies: ["ByteIO", "Tensors", "Kernels", "Llama", "Quantization", "Checkpoints"], swiftSettings: safe),
+    .target(
+      name: "Verification",
+      dependencies: ["ByteIO", "Tensors", "Kernels", "Inference", "Checkpoints", "Tokenizers", mustache, yams],
+      swiftSettings: safe),
+
+    // The programs.
+    .target(
+      name: "CommandLineSupport", dependencies: ["ByteIO", "Tensors", "Checkpoints", argumentParser, logging],
+      swiftSettings: safe),
+    .executableTarget(
+      name: "llama-convert",
+      dependencies: ["ByteIO", "Conversion", "Verification", "Checkpoints", "CommandLineSupport", argumentParser, logging],
+      swiftSettings: safe),
+    .executableTarget(
+      name: "llama-verify",
+      dependencies: ["ByteIO", "Verification", "Checkpoints", "CommandLineSupport", argumentParser, logging],
+      swiftSettings: safe),
+
+    // Tests. Support holds what several of them build with: byte builders, seeded random numbers, fixtures.
+    .target(name: "Support", dependencies: ["ByteIO", "Tensors"], path: "Tests/Support", swiftSettings: base),
+    .testTarget(name: "ByteIOTests", dependencies: ["ByteIO", "Support"], swiftSettings: base),
+    .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Tensors", "Support"], swiftSettings: base),
+    .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Support"], swiftSettings: base),
+    .testTarget(
+      name: "SafetensorsFormatTests", dependencies: ["SafetensorsFormat", "Tensors", "Support"], swiftSettings: base),
+    .testTarget(name: "LlamaTests", dependencies: ["Llama", "Support"], swiftSettings: base),
+    .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "Support"], swiftSettings: base),
+    .testTarget(
+      name: "QuantizationTests", dependencies: ["Quantization", "Kernels", "SafetensorsFormat", "Support"],
+      swiftSettings: base),
+    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Support"], swiftSettings: base),
+    .testTarget(name: "ConversionTests", dependencies: ["Conversion", "Support"], swiftSettings: base),
+    .testTarget(name: "InferenceTests", dependencies: ["Inference", "Support"], swiftSettings: base),
+    .testTarget(name: "VerificationTests", dependencies: ["Verification", "Support"], swiftSettings: base),
+    .testTarget(
+      name: "CommandLineTests", dependencies: ["llama-convert", "llama-verify", "Support"], swiftSettings: base),
+  ],
+  cLanguageStandard: .gnu17
+)

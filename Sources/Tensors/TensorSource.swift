@@ -1,0 +1,48 @@
+internal import ByteIO
+
+/// One stored tensor: its name in the file's own dialect, its type and shape, and where its bytes are.
+public struct TensorInfo: Sendable, Hashable {
+  public let name: String
+  public let elementType: ElementType
+  public let shape: Shape
+  /// Size of the tensor in the file. A reader has checked that shape and type give exactly this.
+  public let byteCount: Int
+
+  public init(name: String, elementType: ElementType, shape: Shape, byteCount: Int) {
+    self.name = name
+    self.elementType = elementType
+    self.shape = shape
+    self.byteCount = byteCount
+  }
+
+  /// Bytes of one row (all but the outermost extent). Zero for an empty tensor.
+  public var rowByteCount: Int { shape.rows == 0 ? 0 : byteCount / shape.rows }
+}
+
+/// Something that holds named tensors: a file, a directory of shards, memory.
+public protocol TensorSource: Sendable {
+  /// All tensors, in the source's own order. Names are unique.
+  var tensors: [TensorInfo] { get }
+
+  /// Reads `buffer.byteCount` bytes of the tensor called `name`, from byte `offset` of that tensor on.
+  /// May be called from several threads at once.
+  /// - Throws: `ParseFailure` for an unknown name or a range outside the tensor, `FileFailure` when reading fails.
+  func read(_ name: String, at offset: Int, into buffer: inout MutableRawSpan) throws
+}
+
+extension TensorSource {
+  /// The tensor called `name`, compared by UTF-8 bytes.
+  public func info(_ name: String) -> TensorInfo? {
+    tensors.first { $0.name.utf8.elementsEqual(name.utf8) }
+  }
+
+  /// All bytes of the tensor called `name`, for small tensors.
+  public func bytes(of name: String) throws -> [UInt8] {
+    guard let info = info(name) else { throw ParseFailure("there is no tensor of this name", item: name) }
+    var buffer = [UInt8](repeating: 0, count: info.byteCount)
+    var span = buffer.mutableSpan
+    var raw = span.mutableBytes
+    try read(name, at: 0, into: &raw)
+    return buffer
+  }
+}
