@@ -24,10 +24,10 @@ public protocol TensorSource: Sendable {
   /// All tensors, in the source's own order. Names are unique.
   var tensors: [TensorInfo] { get }
 
-  /// Reads `buffer.byteCount` bytes of the tensor called `name`, from byte `offset` of that tensor on.
+  /// Reads `buffer.count` bytes of the tensor called `name`, from byte `offset` of that tensor on.
   /// May be called from several threads at once.
   /// - Throws: `ParseFailure` for an unknown name or a range outside the tensor, `FileFailure` when reading fails.
-  func read(_ name: String, at offset: Int, into buffer: inout MutableRawSpan) throws
+  func read(_ name: String, at offset: Int, into buffer: inout MutableSpan<UInt8>) throws
 }
 
 extension TensorSource {
@@ -41,8 +41,7 @@ extension TensorSource {
     guard let info = info(name) else { throw ParseFailure("there is no tensor of this name", item: name) }
     var buffer = [UInt8](repeating: 0, count: info.byteCount)
     var span = buffer.mutableSpan
-    var raw = span.mutableBytes
-    try read(name, at: 0, into: &raw)
+    try read(name, at: 0, into: &span)
     return buffer
   }
 }
