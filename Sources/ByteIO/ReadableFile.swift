@@ -1,0 +1,83 @@
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#else
+internal import Darwin
+#endif
+
+/// A file opened for reading at any offset, from several threads at once. Reads copy into the caller's buffer, so the
+/// process's resident memory is its buffers, however large the file is.
+public final class ReadableFile: Sendable {
+  public let path: String
+  /// Size when the file was opened, in bytes.
+  public let byteCount: UInt64
+  private let descriptor: Int32
+
+  /// Opens a regular file; symbolic links are followed.
+  public init(path: String) throws(FileFailure) {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw FileFailure(path: path, operation: "open", errno: errno) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else {
+      let code = errno
+      close(descriptor)
+      throw FileFailure(path: path, operation: "read the size", errno: code)
+    }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      close(descriptor)
+      throw FileFailure(path: path, operation: "open", kind: .inputOutput, detail: "it is not a regular file")
+    }
+    self.path = path
+    self.descriptor = descriptor
+    self.byteCount = UInt64(status.st_size)
+  }
+
+  deinit { close(descriptor) }
+
+  /// Fills `buffer` from byte `offset` on.
+  /// - Throws: `FileFailure` when the system fails, or when the file ends before the buffer is full (it was cut short
+  ///   after it was opened).
+  public func read(at offset: UInt64, into buffer: inout MutableSpan<UInt8>) throws(FileFailure) {
+    var done = 0
+    let total = buffer.count
+    while done < total {
+      let count = buffer.withUnsafeMutableBufferPointer { part in
+        part.baseAddress.map { pread(descriptor, $0 + done, total - done, off_t(offset) + off_t(done)) } ?? 0
+      }
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw FileFailure(path: path, operation: "read", errno: errno)
+      }
+      guard count > 0 else {
+        throw FileFailure(
+          path: path, operation: "read", kind: .inputOutput,
+          detail: "the file ends at byte \(offset + UInt64(done)), \(total - done) bytes early; was it changed meanwhile?")
+      }
+      done += count
+    }
+  }
+
+  /// `count` bytes from byte `offset` on. The count is checked against the file's size before memory is taken.
+  public func bytes(at offset: UInt64, count: Int) throws(FileFailure) -> [UInt8] {
+    guard count >= 0, offset <= byteCount, UInt64(count) <= byteCount - offset else {
+      throw FileFailure(
+        path: path, operation: "read", kind: .inputOutput,
+        detail: "\(count) bytes at byte \(offset) are asked for, the file has \(byteCount)")
+    }
+    var buffer = [UInt8](repeating: 0, count: count)
+    var span = buffer.mutableSpan
+    try read(at: offset, into: &span)
+    return buffer
+  }
+
+  /// The whole of a small file.
+  /// - Throws: `ParseFailure` when it is larger than `limit`, `FileFailure` when it cannot be read.
+  public static func contents(of path: String, limit: Int) throws -> [UInt8] {
+    let file = try ReadableFile(path: path)
+    guard file.byteCount <= UInt64(limit) else {
+      throw ParseFailure("the file has \(file.byteCount) bytes, at most \(limit) are expected of its kind", file: path)
+    }
+    return try file.bytes(at: 0, count: Int(file.byteCount))
+  }
+}
