@@ -1,0 +1,17 @@
+extension MutableSpan where Element == UInt8 {
+  /// The bytes of `range`, lent for writing; the whole is borrowed meanwhile.
+  @_lifetime(&self)
+  public mutating func part(_ range: Range<Int>) -> MutableSpan<UInt8> { _mutatingExtracting(range) }
+
+  /// Copies `source` to the start of this span. Traps when it does not fit.
+  public mutating func copy(from source: Span<UInt8>, to offset: Int = 0) {
+    precondition(offset >= 0 && source.count <= count - offset, "the source fits")
+    guard source.count > 0 else { return }
+    withUnsafeMutableBufferPointer { target in
+      source.withUnsafeBufferPointer { bytes in
+        guard let from = bytes.baseAddress, let to = target.baseAddress else { return }
+        (to + offset).update(from: from, count: bytes.count)
+      }
+    }
+  }
+}
