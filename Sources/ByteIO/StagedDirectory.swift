@@ -1,22 +1,50 @@
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#else
+internal import Darwin
+#endif
+
 /// A directory that gets its final name only when everything in it is complete: it is built beside the target as
 /// `NAME.partial`, flushed and renamed. Whatever kills the process leaves the target as it was.
-public struct StagedDirectory: Sendable {
+///
+/// The process holds an advisory lock on the staging directory, so that what a killed run left behind is told from what
+/// a living one is writing.
+public final class StagedDirectory: Sendable {
   /// Where the finished directory will be.
   public let target: String
   /// Where it is being built: a sibling, hence on the same file system.
   public let path: String
+  private let lock: Int32
 
   public static func stagingPath(for target: String) -> String {
-    FileSystem.parent(of: target) + "/" + FileSystem.lastComponent(of: target) + ".partial"
+    let parent = FileSystem.parent(of: target)
+    return (parent == "/" ? "" : parent) + "/" + FileSystem.lastComponent(of: target) + ".partial"
   }
 
-  /// Creates the empty staging directory.
-  /// - Throws: `FileFailure` of kind `.exists` when another run's staging directory is there.
+  /// Creates the empty staging directory. One that a killed run left behind is cleared first.
+  /// - Throws: `FileFailure` of kind `.exists` when another process is writing the same output.
   public init(creatingFor target: String) throws(FileFailure) {
+    let path = Self.stagingPath(for: target)
+    do {
+      try FileSystem.createDirectory(path)
+    } catch where error.kind == .exists {
+    }
+    let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw FileFailure(path: path, operation: "open the directory", errno: errno) }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      close(descriptor)
+      throw FileFailure(
+        path: path, operation: "lock", kind: .exists, detail: "another process is writing this output")
+    }
     self.target = target
-    path = Self.stagingPath(for: target)
-    try FileSystem.createDirectory(path)
+    self.path = path
+    lock = descriptor
+    for name in try FileSystem.names(in: path) { try FileSystem.remove(path + "/" + name) }
   }
+
+  deinit { close(lock) }
 
   /// The path of a file inside, while staged.
   public func file(_ name: String) -> String { path + "/" + name }

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Makes the Python environment of the interop checks, with pinned peers from PyPI, in the folder named first.
+set -euo pipefail
+folder=$1
+requirements=Tests/Interop/requirements.txt
+stamp="$folder/.requirements"
+
+if [ -f "$stamp" ] && cmp -s "$requirements" "$stamp"; then exit 0; fi
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+  if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+    apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null
+  else
+    echo "interop: Python's venv module is missing (Debian, Ubuntu: apt-get install python3-venv)" >&2
+    exit 1
+  fi
+fi
+rm -rf "$folder"
+python3 -m venv "$folder"
+"$folder/bin/pip" install -q --disable-pip-version-check -r "$requirements"
+cp "$requirements" "$stamp"

@@ -1,0 +1,175 @@
+public import ByteIO
+public import Llama
+public import Tensors
+
+/// The rows of a matrix as an expression over stored tensors: merging shards, splitting and reordering rows are
+/// expressions, not programs. It is evaluated a tile of rows at a time, so that memory is the tile's, not the tensor's.
+///
+/// Elements are whole bytes; a row is `rowByteCount` bytes.
+public indirect enum RowExpression: Sendable {
+  /// The rows of one stored tensor, as they are.
+  case stored(StoredRows)
+  /// Row `i` of the result is row `permutation.source(of: i)` of the operand.
+  case permutedRows(RowExpression, RowPermutation)
+  /// The operands' rows one after another; all have the same row size.
+  case concatenatedRows([RowExpression])
+  /// Row `i` of the result is the operands' rows `i` one after another; all have the same number of rows.
+  case concatenatedColumns([RowExpression])
+  /// A range of the operand's rows.
+  case slicedRows(RowExpression, Range<Int>)
+  /// A range of bytes of every row of the operand.
+  case slicedColumns(RowExpression, Range<Int>)
+
+  public var rowCount: Int {
+    switch self {
+    case .stored(let rows): rows.rowCount
+    case .permutedRows(let operand, _), .slicedColumns(let operand, _): operand.rowCount
+    case .concatenatedRows(let operands): operands.reduce(0) { $0 + $1.rowCount }
+    case .concatenatedColumns(let operands): operands.first?.rowCount ?? 0
+    case .slicedRows(_, let range): range.count
+    }
+  }
+
+  public var rowByteCount: Int {
+    switch self {
+    case .stored(let rows): rows.rowByteCount
+    case .permutedRows(let operand, _), .slicedRows(let operand, _): operand.rowByteCount
+    case .concatenatedRows(let operands): operands.first?.rowByteCount ?? 0
+    case .concatenatedColumns(let operands): operands.reduce(0) { $0 + $1.rowByteCount }
+    case .slicedColumns(_, let range): range.count
+    }
+  }
+
+  /// All stored tensors that the expression reads, in order of appearance.
+  public var storedTensors: [StoredRows] {
+    switch self {
+    case .stored(let rows): [rows]
+    case .permutedRows(let operand, _), .slicedRows(let operand, _), .slicedColumns(let operand, _):
+      operand.storedTensors
+    case .concatenatedRows(let operands), .concatenatedColumns(let operands): operands.flatMap(\.storedTensors)
+    }
+  }
+
+  /// The operand with its rows reordered; reorderings that undo each other vanish, so that reading and writing the same
+  /// layout copies straight through.
+  public func permuted(by permutation: RowPermutation) -> RowExpression {
+    if permutation.isIdentity { return self }
+    guard case .permutedRows(let operand, let inner) = self else { return .permutedRows(self, permutation) }
+    let both = permutation.after(inner)
+    return both.isIdentity ? operand : .permutedRows(operand, both)
+  }
+}
+
+/// A stored tensor seen as rows: its outermost extent, each row all the rest.
+public struct StoredRows: Sendable {
+  public let source: any TensorSource
+  public let tensor: TensorInfo
+
+  public init(source: any TensorSource, tensor: TensorInfo) {
+    self.source = source
+    self.tensor = tensor
+  }
+
+  public var rowCount: Int { tensor.shape.rows }
+  public var rowByteCount: Int { tensor.rowByteCount }
+}
+
+// MARK: - Evaluation
+
+extension RowExpression {
+  /// Reads the rows of `range` into `buffer`, which has exactly their size.
+  /// May be called from several threads at once.
+  public func read(rows range: Range<Int>, into buffer: inout MutableSpan<UInt8>) throws {
+    precondition(range.lowerBound >= 0 && range.upperBound <= rowCount, "rows are within the matrix")
+    precondition(buffer.count == range.count * rowByteCount, "the buffer has the size of the rows")
+    if range.isEmpty || rowByteCount == 0 { return }
+    switch self {
+    case .stored(let rows):
+      try rows.source.read(rows.tensor.name, at: range.lowerBound * rows.rowByteCount, into: &buffer)
+    case .permutedRows(let operand, let permutation):
+      try Self.readPermuted(operand, permutation, rows: range, into: &buffer)
+    case .concatenatedRows(let operands):
+      try Self.readConcatenatedRows(operands, rows: range, into: &buffer)
+    case .concatenatedColumns(let operands):
+      try Self.readConcatenatedColumns(operands, rows: range, into: &buffer)
+    case .slicedRows(let operand, let slice):
+      try operand.read(
+        rows: range.lowerBound + slice.lowerBound..<range.upperBound + slice.lowerBound, into: &buffer)
+    case .slicedColumns(let operand, let slice):
+      try Self.readSlicedColumns(operand, slice, rows: range, into: &buffer)
+    }
+  }
+
+  /// The rows of `range` as a new array.
+  public func bytes(rows range: Range<Int>) throws -> [UInt8] {
+    var buffer = [UInt8](repeating: 0, count: range.count * rowByteCount)
+    var span = buffer.mutableSpan
+    try read(rows: range, into: &span)
+    return buffer
+  }
+
+  private static func readPermuted(
+    _ operand: RowExpression, _ permutation: RowPermutation, rows range: Range<Int>,
+    into buffer: inout MutableSpan<UInt8>
+  ) throws {
+    let size = operand.rowByteCount
+    let sources = range.map { permutation.source(of: $0) }
+    guard let first = sources.min(), let last = sources.max() else { return }
+    // Permutations stay within a head: the rows of a tile come from nearly the same place, read in one go.
+    let spread = first..<last + 1
+    if spread.count <= 4 * range.count {
+      let block = try operand.bytes(rows: spread)
+      for (index, source) in sources.enumerated() {
+        let start = (source - first) * size
+        buffer.copy(from: block.span.extracting(start..<start + size), to: index * size)
+      }
+    } else {
+      for (index, source) in sources.enumerated() {
+        var part = buffer.part(index * size..<(index + 1) * size)
+        try operand.read(rows: source..<source + 1, into: &part)
+      }
+    }
+  }
+
+  private static func readConcatenatedRows(
+    _ operands: [RowExpression], rows range: Range<Int>, into buffer: inout MutableSpan<UInt8>
+  ) throws {
+    var start = 0
+    for operand in operands {
+      let part = range.clamped(to: start..<start + operand.rowCount)
+      if !part.isEmpty {
+        let size = operand.rowByteCount
+        var span = buffer.part(
+          (part.lowerBound - range.lowerBound) * size..<(part.upperBound - range.lowerBound) * size)
+        try operand.read(rows: part.lowerBound - start..<part.upperBound - start, into: &span)
+      }
+      start += operand.rowCount
+    }
+  }
+
+  private static func readConcatenatedColumns(
+    _ operands: [RowExpression], rows range: Range<Int>, into buffer: inout MutableSpan<UInt8>
+  ) throws {
+    let width = operands.reduce(0) { $0 + $1.rowByteCount }
+    var column = 0
+    for operand in operands {
+      let size = operand.rowByteCount
+      let block = try operand.bytes(rows: range)
+      for row in 0..<range.count {
+        buffer.copy(from: block.span.extracting(row * size..<(row + 1) * size), to: row * width + column)
+      }
+      column += size
+    }
+  }
+
+  private static func readSlicedColumns(
+    _ operand: RowExpression, _ slice: Range<Int>, rows range: Range<Int>, into buffer: inout MutableSpan<UInt8>
+  ) throws {
+    let size = operand.rowByteCount
+    let block = try operand.bytes(rows: range)
+    for row in 0..<range.count {
+      let start = row * size + slice.lowerBound
+      buffer.copy(from: block.span.extracting(start..<start + slice.count), to: row * slice.count)
+    }
+  }
+}

@@ -1,0 +1,48 @@
+internal import ByteIO
+public import Foundation
+
+/// Where a program's words go: results to standard output, everything else to standard error.
+public struct Console: Sendable {
+  /// The program's name, put before each message.
+  public let program: String
+  /// No progress and no remarks; errors are still told.
+  public let isQuiet: Bool
+  /// Standard error is a terminal: progress may redraw its line.
+  public let isTerminal: Bool
+
+  public init(program: String, isQuiet: Bool) {
+    self.program = program
+    self.isQuiet = isQuiet
+    isTerminal = isatty(FileHandle.standardError.fileDescriptor) == 1
+  }
+
+  /// The result, exactly as given.
+  public func result(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+
+  /// One line for the person or the log.
+  public func remark(_ text: String) {
+    if !isQuiet { error(text) }
+  }
+
+  /// One line that is told even when quiet.
+  public func error(_ text: String) { FileHandle.standardError.write(Data("\(program): \(text)\n".utf8)) }
+
+  /// Runs a command's body; whatever it throws becomes one message and the documented exit code.
+  public func run(_ body: () throws -> Void) throws {
+    do {
+      try body()
+    } catch let code as ExitCodeCarrier {
+      throw code.status.exitCode
+    } catch {
+      let status = ExitStatus(for: error)
+      self.error(status == .bug ? "internal error, please report it: \(error)" : "\(error)")
+      throw status.exitCode
+    }
+  }
+}
+
+/// Ends a command with a status that is a verdict, not an error: nothing is printed for it.
+public struct ExitCodeCarrier: Error {
+  public let status: ExitStatus
+  public init(_ status: ExitStatus) { self.status = status }
+}

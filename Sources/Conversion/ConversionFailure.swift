@@ -1,0 +1,27 @@
+/// Why a conversion was refused or stopped, apart from bad input (`ParseFailure`) and file trouble (`FileFailure`).
+public struct ConversionFailure: Error, Sendable, Equatable, CustomStringConvertible {
+  public enum Kind: Sendable, Equatable {
+    /// The options contradict each other or the model.
+    case usage
+    /// The output exists, or another run is writing it.
+    case outputExists
+    /// The disk cannot hold the output.
+    case noSpace
+    /// The memory budget is too small.
+    case memory
+    /// What was written is not what was meant: our fault or the disk's.
+    case selfCheck
+    /// Stopped by a signal at a safe boundary.
+    case interrupted
+  }
+
+  public let kind: Kind
+  public let message: String
+
+  public init(_ kind: Kind, _ message: String) {
+    self.kind = kind
+    self.message = message
+  }
+
+  public var description: String { message }
+}

@@ -1,0 +1,67 @@
+public import Quantization
+public import Tensors
+
+/// What the element types of the output shall be.
+public enum TargetType: Sendable, Hashable, CustomStringConvertible {
+  /// As they are in the input.
+  case unchanged
+  /// Every weight in one unquantized type: F32, F16 or BF16.
+  case element(ElementType)
+  /// Row-wise FP8 e4m3 by a named recipe.
+  case fp8(FP8Recipe)
+
+  /// The value of `--to`.
+  public init?(name: String) {
+    switch name.lowercased() {
+    case "f32", "fp32", "float32": self = .element(.f32)
+    case "f16", "fp16", "float16": self = .element(.f16)
+    case "bf16", "bfloat16": self = .element(.bf16)
+    case "fp8_dynamic": self = .fp8(.fp8)
+    case let name:
+      guard let recipe = FP8Recipe(rawValue: name) else { return nil }
+      self = .fp8(recipe)
+    }
+  }
+
+  /// All names to show in help.
+  public static let names = FP8Recipe.allCases.map(\.rawValue) + ["bf16", "f16", "f32"]
+
+  public var description: String {
+    switch self {
+    case .unchanged: "unchanged"
+    case .element(let type): type.rawValue.lowercased()
+    case .fp8(let recipe): recipe.rawValue
+    }
+  }
+}
+
+/// All that decides the bytes of the output, and the limits of the run, which do not.
+public struct ConversionOptions: Sendable {
+  public var target: TargetType
+  /// Modules that stay as they are: exact names or `re:` patterns.
+  public var ignore: [String]
+  /// When not empty, only these modules are quantized.
+  public var only: [String]
+  /// A new shard begins when the next tensor would pass this many bytes.
+  public var maximumShardSize: UInt64
+
+  /// Threads that convert; the bytes do not depend on it.
+  public var threads: Int
+  /// The process's resident memory must stay below this many bytes.
+  public var maximumMemory: UInt64
+  /// Replace an existing output.
+  public var force: Bool
+
+  public init(
+    target: TargetType = .unchanged, ignore: [String] = [], only: [String] = [],
+    maximumShardSize: UInt64 = 5_000_000_000, threads: Int = 1, maximumMemory: UInt64 = 4 << 30, force: Bool = false
+  ) {
+    self.target = target
+    self.ignore = ignore
+    self.only = only
+    self.maximumShardSize = maximumShardSize
+    self.threads = threads
+    self.maximumMemory = maximumMemory
+    self.force = force
+  }
+}
