@@ -61,11 +61,11 @@ let package = Package(
     // Formats and model meet here.
     .target(
       name: "Checkpoints",
-      dependencies: ["ByteIO", "Tensors", "SafetensorsFormat", "Llama", "Tokenizers", "Quantization", crypto],
+      dependencies: ["ByteIO", "Tensors", "SafetensorsFormat", "Llama", "Tokenizers", "Quantization", "Kernels", crypto],
       swiftSettings: safe),
     .target(
       name: "Conversion",
-      dependencies: ["ByteIO", "Tensors", "SafetensorsFormat", "Llama", "Quantization", "Checkpoints", crypto],
+      dependencies: ["ByteIO", "Tensors", "SafetensorsFormat", "Llama", "Quantization", "Checkpoints", "Kernels"],
       swiftSettings: safe),
     .target(
       name: "Inference",

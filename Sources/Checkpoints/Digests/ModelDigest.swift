@@ -1,0 +1,110 @@
+internal import Kernels
+public import Llama
+internal import Synchronization
+
+/// Digests that do not depend on the layout: equal for two checkpoints exactly when their tensors, configuration and
+/// tokenizer mean the same, whatever the container, the row order of queries and keys, or the sharding.
+public struct ModelDigest: Sendable, Equatable {
+  public struct Tensor: Sendable, Equatable {
+    public let role: TensorRole
+    /// SHA-256 over role, element type, shape and canonical bytes.
+    public let digest: String
+  }
+
+  /// In canonical role order.
+  public let tensors: [Tensor]
+  public let configuration: String
+  /// Nil when the checkpoint holds no tokenizer.
+  public let tokenizer: String?
+
+  public init(tensors: [Tensor], configuration: String, tokenizer: String?) {
+    self.tensors = tensors
+    self.configuration = configuration
+    self.tokenizer = tokenizer
+  }
+
+  /// The digest of the whole: over the tensors' digests sorted by role text, the configuration's and the tokenizer's.
+  public var model: String {
+    var sum = SHA256Sum()
+    sum.update("llama-model/1\n")
+    for line in tensors.map({ "\($0.role.canonicalText) \($0.digest)\n" }).sorted(by: Self.byteOrder) {
+      sum.update(line)
+    }
+    sum.update("configuration \(configuration)\ntokenizer \(tokenizer ?? "none")\n")
+    return sum.hexadecimal()
+  }
+
+  private static func byteOrder(_ left: String, _ right: String) -> Bool {
+    left.utf8.lexicographicallyPrecedes(right.utf8)
+  }
+}
+
+extension LogicalTensor {
+  /// Bytes hashed at a time.
+  private static let tileByteCount = 1 << 20
+
+  /// SHA-256 over role, element type, shape and canonical bytes; for a quantized weight over codes and scales.
+  /// - Parameter progress: told the bytes read; may throw to stop.
+  public func digest(progress: (_ bytes: Int) throws -> Void = { _ in }) throws -> String {
+    var sum = SHA256Sum()
+    let extents = shape.dimensions.map(String.init).joined(separator: "x")
+    sum.update("llama-tensor/1\n\(role.canonicalText)\n\(elementType) \(extents)\n")
+    try Self.update(&sum, with: rows, progress: progress)
+    if let quantization {
+      let extents = quantization.scaleShape.dimensions.map(String.init).joined(separator: "x")
+      sum.update("\nscale \(quantization.scheme.canonicalText) \(quantization.scaleType) \(extents)\n")
+      try Self.update(&sum, with: quantization.scales, progress: progress)
+    }
+    return sum.hexadecimal()
+  }
+
+  private static func update(
+    _ sum: inout SHA256Sum, with rows: RowExpression, progress: (Int) throws -> Void
+  ) throws {
+    guard rows.rowByteCount > 0 else { return }
+    let rowsPerTile = max(1, tileByteCount / rows.rowByteCount)
+    var buffer = [UInt8](repeating: 0, count: min(rowsPerTile, rows.rowCount) * rows.rowByteCount)
+    var row = 0
+    while row < rows.rowCount {
+      let end = min(row + rowsPerTile, rows.rowCount)
+      let count = (end - row) * rows.rowByteCount
+      var span = buffer.mutableSpan
+      var part = span.part(0..<count)
+      try rows.read(rows: row..<end, into: &part)
+      sum.update(buffer[0..<count])
+      try progress(count)
+      row = end
+    }
+  }
+}
+
+extension Checkpoint {
+  /// All digests, computed on `threads` threads. Tensors are read once.
+  public func digest(
+    threads: Int, progress: @Sendable (_ bytes: Int) throws -> Void = { _ in }
+  ) throws -> ModelDigest {
+    // Large tensors first, so that no thread is left alone with the embedding at the end.
+    let order = tensors.indices.sorted {
+      (tensors[$1].storedByteCount, $0) < (tensors[$0].storedByteCount, $1)
+    }
+    let digests = Mutex<[Int: String]>([:])
+    try Parallel.forEach(count: order.count, threads: threads) { position in
+      let index = order[position]
+      let digest = try tensors[index].digest(progress: progress)
+      digests.withLock { $0[index] = digest }
+    }
+    let found = digests.withLock { $0 }
+    return ModelDigest(
+      tensors: tensors.enumerated().map { .init(role: $1.role, digest: found[$0] ?? "") },
+      configuration: SHA256Sum.hexadecimal(of: Array(configuration.canonicalText.utf8)),
+      tokenizer: try tokenizerDigest())
+  }
+}
+
+extension LogicalTensor {
+  /// Bytes that the tensor and its scales take in the checkpoint.
+  public var storedByteCount: Int {
+    rows.rowCount * rows.rowByteCount
+      + (quantization.map { $0.scales.rowCount * $0.scales.rowByteCount } ?? 0)
+  }
+}

@@ -1,0 +1,61 @@
+public import Checkpoints
+public import Llama
+public import Quantization
+public import Tensors
+
+/// What happens to one logical tensor: its rows in the output's order, the operation, and the tensors written.
+public struct PlannedStep: Sendable {
+  public let input: LogicalTensor
+  /// The input's rows in the row order of the output layout.
+  public let rows: RowExpression
+  /// Row-wise scales of a quantized input in the row order of the output layout; other scales as they are stored.
+  public let scales: RowExpression?
+  public let operation: Operation
+  public let weight: PlannedTensor
+  /// The scales written beside the weight, if any.
+  public let scale: PlannedTensor?
+
+  public enum Operation: Sendable, Equatable, CustomStringConvertible {
+    /// Bytes as they are, scales too.
+    case copy
+    /// Values widened (and codes multiplied by their scales) in binary32, then rounded once to the type.
+    case convert(ElementType)
+    case quantizeFP8(FP8Recipe)
+
+    /// The values of the output are exactly the values of the input.
+    public var isExact: Bool { self == .copy }
+
+    public var description: String {
+      switch self {
+      case .copy: "copy"
+      case .convert(let type): "convert to \(type)"
+      case .quantizeFP8(let recipe): "quantize \(recipe.rawValue)"
+      }
+    }
+  }
+
+  /// Input bytes of one tile of work. A constant: neither threads nor memory change the tiles, so that statistics, which
+  /// are added up tile by tile, do not depend on them.
+  static let tileByteCount = 1 << 20
+
+  /// Rows of one tile.
+  var rowsPerTile: Int { rows.rowByteCount == 0 ? max(1, rows.rowCount) : max(1, Self.tileByteCount / rows.rowByteCount) }
+  var tileCount: Int { (rows.rowCount + rowsPerTile - 1) / rowsPerTile }
+
+  func rowRange(ofTile tile: Int) -> Range<Int> {
+    tile * rowsPerTile..<min((tile + 1) * rowsPerTile, rows.rowCount)
+  }
+
+  /// Bytes read to do this step.
+  public var inputByteCount: Int { input.storedByteCount }
+  /// Bytes written by this step.
+  public var outputByteCount: Int { weight.byteCount + (scale?.byteCount ?? 0) }
+}
+
+/// One tensor of the output, in the output's dialect.
+public struct PlannedTensor: Sendable, Equatable {
+  public let name: String
+  public let elementType: ElementType
+  public let shape: Shape
+  public let byteCount: Int
+}
