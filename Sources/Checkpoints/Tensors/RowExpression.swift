@@ -55,8 +55,7 @@ public indirect enum RowExpression: Sendable {
   public func permuted(by permutation: RowPermutation) -> RowExpression {
     if permutation.isIdentity { return self }
     guard case .permutedRows(let operand, let inner) = self else { return .permutedRows(self, permutation) }
-    let both = permutation.after(inner)
-    return both.isIdentity ? operand : .permutedRows(operand, both)
+    return permutation.undoes(inner) ? operand : .permutedRows(self, permutation)
   }
 }
 

@@ -42,3 +42,52 @@ struct TileWorker {
     if buffer.count < count { buffer.append(contentsOf: repeatElement(0, count: count - buffer.count)) }
   }
 }
+
+// MARK: - Operations on values
+
+extension TileWorker {
+  /// Widens the rows (multiplying codes by their scales), rounds once to `type` and writes.
+  private mutating func convert(
+    _ step: PlannedStep, rows: Range<Int>, byteCount: Int, to type: ElementType, into sink: any TensorSink
+  ) throws {
+    let columns = step.input.columnCount
+    let count = rows.count * columns
+    if floats.count < count { floats.append(contentsOf: repeatElement(0, count: count - floats.count)) }
+    try step.widen(input.span.bytes.extracting(0..<byteCount), rows: rows, into: &floats)
+    let size = count * type.bits / 8
+    Self.grow(&output, to: size)
+    var span = output.mutableSpan
+    var part = span.part(0..<size)
+    let overflow = NumberFormat.narrow(floats.span.extracting(0..<count), to: type.floatFormat, into: &part)
+    if let overflow {
+      throw ParseFailure(
+        "element \(rows.lowerBound * columns + overflow) is \(floats[overflow]), beyond the range of \(type)",
+        item: step.rows.storedTensors.first?.tensor.name, advice: "convert to bf16 or f32 instead")
+    }
+    try sink.write(step.weight.name, at: rows.lowerBound * columns * type.bits / 8, output.span.extracting(0..<size))
+  }
+
+  private mutating func quantize(
+    _ step: PlannedStep, rows: Range<Int>, byteCount: Int, recipe: FP8Recipe, into sink: any TensorSink
+  ) throws -> QuantizationStatistics {
+    let columns = step.input.columnCount
+    let count = rows.count * columns
+    let scaleType = recipe.scaleType(forWeight: step.input.elementType)
+    let scaleBytes = rows.count * scaleType.bits / 8
+    Self.grow(&output, to: count)
+    Self.grow(&scales, to: scaleBytes)
+    var codeSpan = output.mutableSpan
+    var codes = codeSpan.part(0..<count)
+    var scaleSpan = scales.mutableSpan
+    var scalePart = scaleSpan.part(0..<scaleBytes)
+    let statistics = try recipe.quantize(
+      input.span.bytes.extracting(0..<byteCount), type: step.input.elementType, firstRow: rows.lowerBound,
+      columns: columns, codes: &codes, scales: &scalePart)
+    try sink.write(step.weight.name, at: rows.lowerBound * columns, output.span.extracting(0..<count))
+    if let scale = step.scale {
+      try sink.write(
+        scale.name, at: rows.lowerBound * scaleType.bits / 8, scales.span.extracting(0..<scaleBytes))
+    }
+    return statistics
+  }
+}

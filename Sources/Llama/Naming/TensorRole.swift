@@ -34,3 +34,43 @@ public enum LayerRole: Int, Sendable, Hashable, CaseIterable {
   /// True for matrices that multiply activations.
   public var isLinear: Bool { self != .attentionNorm && self != .feedForwardNorm }
 }
+
+extension TensorRole {
+  /// True for matrices of the transformer layers and the head: what quantization calls `Linear`.
+  public var isLinear: Bool {
+    switch self {
+    case .tokenEmbedding, .outputNorm: false
+    case .outputHead: true
+    case .layer(_, let role): role.isLinear
+    }
+  }
+
+  /// The layer that the tensor belongs to, if it belongs to one.
+  public var layer: Int? { if case .layer(let layer, _) = self { layer } else { nil } }
+
+  /// The role in words that no dialect owns, as digests and reports use it: `layers.3.query`.
+  public var canonicalText: String {
+    switch self {
+    case .tokenEmbedding: "token_embedding"
+    case .outputNorm: "output_norm"
+    case .outputHead: "output_head"
+    case .layer(let layer, let role): "layers.\(layer).\(role.canonicalText)"
+    }
+  }
+}
+
+extension LayerRole {
+  var canonicalText: String {
+    switch self {
+    case .attentionNorm: "attention_norm"
+    case .query: "query"
+    case .key: "key"
+    case .value: "value"
+    case .attentionOutput: "attention_output"
+    case .feedForwardNorm: "feed_forward_norm"
+    case .gate: "gate"
+    case .up: "up"
+    case .down: "down"
+    }
+  }
+}

@@ -1,0 +1,63 @@
+public import ByteIO
+public import Llama
+public import Quantization
+internal import SafetensorsFormat
+public import Tensors
+
+/// An opened model in any layout: its configuration, its logical tensors in model order, and the files that travel with
+/// it. Opening reads headers and configuration only; a checkpoint that opens has passed the census.
+public struct Checkpoint: Sendable {
+  public enum Layout: String, Sendable { case huggingFace = "hf-safetensors" }
+
+  /// As given by the user.
+  public let path: String
+  public let layout: Layout
+  public let configuration: LlamaConfiguration
+  /// `config.json` as it was read.
+  public let configurationDocument: JSONValue
+  public let quantization: QuantizationConfiguration?
+  /// In model order: embedding, layers, norm, head.
+  public let tensors: [LogicalTensor]
+  public let census: Census
+  /// Files carried over unchanged.
+  public let sidecars: [SidecarFile]
+  /// Names in the directory that are neither read nor carried over.
+  public let leftBehind: [String]
+  /// Names of the files that were opened: weights, index, configuration.
+  public let inputFiles: [String]
+  /// Things that the user should know and that are no errors.
+  public let notes: [String]
+
+  /// Opens the model at `path`, whose layout is recognised from its content.
+  /// - Throws: `FileFailure` (missing, unreadable), `ParseFailure` (corrupt, contradictory, not a supported layout).
+  public init(path: String) throws {
+    let opened = try OpenedModel(path: path)
+    if let error = opened.census.problems.first(where: { $0.severity == .error }) {
+      let more = opened.census.problems.filter { $0.severity == .error }.count - 1
+      throw ParseFailure(
+        error.message + (more > 0 ? " (and \(more) more; `llama-convert lint` lists all)" : ""), file: path)
+    }
+    self = try opened.checkpoint()
+  }
+
+  init(
+    path: String, layout: Layout, configuration: LlamaConfiguration, configurationDocument: JSONValue,
+    quantization: QuantizationConfiguration?, tensors: [LogicalTensor], census: Census, sidecars: [SidecarFile],
+    leftBehind: [String], inputFiles: [String], notes: [String]
+  ) {
+    self.path = path
+    self.layout = layout
+    self.configuration = configuration
+    self.configurationDocument = configurationDocument
+    self.quantization = quantization
+    self.tensors = tensors
+    self.census = census
+    self.sidecars = sidecars
+    self.leftBehind = leftBehind
+    self.inputFiles = inputFiles
+    self.notes = notes
+  }
+
+  /// The tensor of a role; nil when the model has none (a tied head).
+  public func tensor(_ role: TensorRole) -> LogicalTensor? { tensors.first { $0.role == role } }
+}

@@ -1,0 +1,50 @@
+internal import ByteIO
+
+/// Tells what kind of checkpoint a path holds, from its content.
+enum LayoutRecognition {
+  static let configurationName = "config.json"
+  static let indexName = "model.safetensors.index.json"
+  static let singleFileName = "model.safetensors"
+
+  /// The names in the directory of a Hugging Face checkpoint with safetensors.
+  /// - Throws: `FileFailure` when there is nothing at `path`; `ParseFailure` that says what was found instead.
+  static func huggingFaceNames(at path: String) throws -> Set<String> {
+    switch try FileSystem.kind(of: path) {
+    case nil:
+      throw FileFailure(path: path, operation: "open", kind: .missing, detail: "there is no such file or directory")
+    case .file:
+      throw ParseFailure(
+        "this is a file; a checkpoint is a directory with config.json and safetensors files", file: path,
+        advice: "give the directory that holds it")
+    case .other: throw ParseFailure("this is neither a file nor a directory", file: path)
+    case .directory: break
+    }
+    let names = Set(try FileSystem.names(in: path))
+    guard names.contains(configurationName) else { throw unrecognised(names, path) }
+    guard names.contains(indexName) || names.contains(singleFileName) else {
+      let stray = names.filter { $0.hasSuffix(".safetensors") }.sorted()
+      if !stray.isEmpty {
+        throw ParseFailure(
+          "\(stray.count) safetensors file(s) such as \(stray[0]), but neither \(singleFileName) nor \(indexName)",
+          file: path, advice: "the index is missing: download it too")
+      }
+      throw unrecognised(names, path)
+    }
+    return names
+  }
+
+  private static func unrecognised(_ names: Set<String>, _ path: String) -> ParseFailure {
+    let advice = "give a Hugging Face directory: config.json with \(singleFileName) or \(indexName)"
+    if names.contains("params.json") || names.contains(where: { $0.hasPrefix("consolidated.") }) {
+      return ParseFailure("this is a Meta checkpoint (params.json, consolidated files)", file: path, advice: advice)
+    }
+    if names.contains(where: { $0.hasSuffix(".gguf") }) {
+      return ParseFailure("this directory holds GGUF files", file: path, advice: advice)
+    }
+    if names.contains(where: { $0.hasPrefix("pytorch_model") && $0.hasSuffix(".bin") }) {
+      return ParseFailure("the weights are pickled pytorch_model files", file: path, advice: advice)
+    }
+    if names.isEmpty { return ParseFailure("the directory is empty", file: path, advice: advice) }
+    return ParseFailure("no checkpoint layout is recognised here", file: path, advice: advice)
+  }
+}

@@ -1,0 +1,134 @@
+public import ByteIO
+internal import Checkpoints
+internal import Kernels
+internal import Llama
+internal import Quantization
+internal import Synchronization
+internal import Tensors
+
+/// The record of a conversion: what was made from what, how, and what was proven. It holds no times, hosts or absolute
+/// paths, so that equal conversions give equal directories.
+public struct Evidence: Sendable {
+  static let recordName = "llama-convert.json"
+  static let checksumsName = "SHA256SUMS"
+
+  private let run: ConversionRun
+  private let check: SelfCheck
+  /// The record, schema `llama-convert/1`.
+  public let document: JSONValue
+
+  /// - Parameter verification: what `--verify` found, to be kept in the record.
+  public init(_ run: ConversionRun, _ check: SelfCheck, verification: JSONValue?) throws {
+    self.run = run
+    self.check = check
+    var record = JSONObject()
+    record["schema"] = "llama-convert/1"
+    record["tool"] = ["name": .string(Toolkit.name), "version": .string(Toolkit.version)]
+    record["options"] = Self.options(run.plan.options)
+    record["plan_sha256"] = .string(run.plan.digest)
+    record["input"] = try Self.input(run.plan)
+    record["output"] = [
+      "model_digest": .string(check.digest.model),
+      "configuration_digest": .string(check.digest.configuration),
+      "tokenizer_digest": check.digest.tokenizer.map { .string($0) } ?? .null,
+    ]
+    record["tensors"] = .array(Self.tensors(run, check))
+    record["self_check"] = [
+      "proven_equal_by_digest": .number(JSONNumber(check.provenEqual)),
+      "checked_value_by_value": .number(JSONNumber(check.checkedValues)),
+    ]
+    if let verification { record["verification"] = verification }
+    document = .object(record)
+  }
+
+  /// Writes record and checksums into the staging directory and gives it its final name.
+  public func publish(replacing: Bool) throws {
+    let staging = run.staging
+    try FileSystem.write(Array(document.serialized().utf8), toNew: staging.file(Self.recordName))
+    let names = try FileSystem.names(in: staging.path)
+    let sums = try Self.checksums(of: names, in: staging.path, threads: run.plan.options.threads)
+    let text = zip(names, sums).map { "\($1)  \($0)\n" }.joined()
+    try FileSystem.write(Array(text.utf8), toNew: staging.file(Self.checksumsName))
+    try staging.publish(replacing: replacing)
+  }
+
+  private static func checksums(of names: [String], in directory: String, threads: Int) throws -> [String] {
+    let sums = Mutex<[Int: String]>([:])
+    try Parallel.forEach(count: names.count, threads: threads) { index in
+      let sum = try SHA256Sum.hexadecimal(ofFile: directory + "/" + names[index])
+      sums.withLock { $0[index] = sum }
+    }
+    let found = sums.withLock { $0 }
+    return names.indices.map { found[$0] ?? "" }
+  }
+
+  private static func options(_ options: ConversionOptions) -> JSONValue {
+    [
+      "to": .string(options.target.description),
+      "ignore": .array(options.ignore.map { .string($0) }),
+      "only": .array(options.only.map { .string($0) }),
+      "max_shard_size": .number(JSONNumber(options.maximumShardSize)),
+    ]
+  }
+
+  private static func input(_ plan: ConversionPlan) throws -> JSONValue {
+    let input = plan.input
+    let names = input.inputFiles + input.sidecars.map(\.name)
+    let sums = try checksums(of: names, in: input.path, threads: plan.options.threads)
+    let files = try zip(names, sums).map { name, sum -> JSONValue in
+      let size = try ReadableFile(path: input.path + "/" + name).byteCount
+      return ["name": .string(name), "bytes": .number(JSONNumber(size)), "sha256": .string(sum)]
+    }
+    return [
+      "name": .string(FileSystem.lastComponent(of: input.path)),
+      "layout": .string(input.layout.rawValue),
+      "files": .array(files),
+      "not_carried_over": .array(input.leftBehind.map { .string($0) }),
+    ]
+  }
+
+  private static func tensors(_ run: ConversionRun, _ check: SelfCheck) -> [JSONValue] {
+    run.plan.steps.indices.map { index in
+      let step = run.plan.steps[index]
+      var entry = JSONObject()
+      entry["name"] = .string(step.weight.name)
+      entry["operation"] = .string(step.operation.description)
+      entry["from"] = .string(step.input.elementType.rawValue)
+      entry["to"] = .string(step.weight.elementType.rawValue)
+      entry["shape"] = .array(step.weight.shape.dimensions.map { .number(JSONNumber($0)) })
+      entry["sha256"] = .string(check.digest.tensors[index].digest)
+      if let statistics = run.statistics[index] {
+        let decibels = statistics.sqnrDecibels
+        entry["sqnr_db"] = decibels.isFinite ? .number(JSONNumber(decibels)) : .null
+        entry["saturated"] = .number(JSONNumber(statistics.saturated))
+        entry["zero_rows"] = .number(JSONNumber(statistics.zeroRows))
+      }
+      return .object(entry)
+    }
+  }
+}
+
+extension Evidence {
+  /// What a person wants to read when the command is done.
+  public var summary: String {
+    let plan = run.plan
+    let quantized = run.statistics.compactMap { $0 }
+    var lines = ["published   \(plan.outputPath)"]
+    lines.append("target      \(plan.options.target)")
+    lines.append(
+      "size        \(ByteSize(plan.outputByteCount)) in \(plan.shards.files.count) file(s), input \(ByteSize(plan.inputByteCount))")
+    if !quantized.isEmpty {
+      let worst = quantized.map(\.sqnrDecibels).min() ?? 0
+      let all = quantized.dropFirst().reduce(quantized[0]) { $0.merged(with: $1) }
+      lines.append(
+        "quantized   \(quantized.count) tensors, SQNR \(Self.decibels(all.sqnrDecibels)) (worst tensor \(Self.decibels(worst))), \(all.saturated) values saturated, \(all.zeroRows) zero rows")
+    }
+    lines.append(
+      "self-check  \(check.provenEqual) tensors proven equal by digest, \(check.checkedValues) checked value by value")
+    lines.append("digest      \(check.digest.model)")
+    lines.append("evidence    \(Self.recordName), \(Self.checksumsName)")
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  private static func decibels(_ value: Double) -> String { "\((value * 10).rounded() / 10) dB" }
+}

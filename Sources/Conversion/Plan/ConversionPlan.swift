@@ -1,0 +1,81 @@
+public import ByteIO
+public import Checkpoints
+internal import Llama
+internal import Quantization
+public import SafetensorsFormat
+internal import Tensors
+
+/// What a conversion will do, computed from headers and options alone: for each tensor its inputs, operation and place in
+/// the output. Equal inputs and options give an equal plan.
+public struct ConversionPlan: Sendable {
+  public let input: Checkpoint
+  public let outputPath: String
+  public let options: ConversionOptions
+  /// One per logical tensor, in model order.
+  public let steps: [PlannedStep]
+  public let shards: ShardPlan
+  /// Files whose bytes are known now: configuration and index.
+  public let documents: [PlannedDocument]
+  public let sidecars: [SidecarFile]
+  public let warnings: [String]
+
+  public struct PlannedDocument: Sendable, Equatable {
+    public let name: String
+    public let bytes: [UInt8]
+  }
+
+  /// - Throws: `ConversionFailure` of kind `.usage` when the options do not fit the model, `ParseFailure` when the model
+  ///   cannot be converted as asked.
+  public init(_ checkpoint: Checkpoint, output: String, options: ConversionOptions) throws {
+    let selection = try ModuleSelection(checkpoint, options)
+    let builder = StepBuilder(checkpoint, target: options.target, selection: selection)
+    steps = try checkpoint.tensors.map { try builder.step(for: $0) }
+    let groups = steps.map { step in
+      [step.weight, step.scale].compactMap { $0 }.map {
+        SafetensorsLayout.Tensor(name: $0.name, elementType: $0.elementType, shape: $0.shape)
+      }
+    }
+    shards = try ShardPlan(groups: groups, maximumShardSize: options.maximumShardSize, metadata: ["format": "pt"])
+    input = checkpoint
+    outputPath = output
+    self.options = options
+    sidecars = checkpoint.sidecars
+    warnings = selection.warnings
+    let configuration = try OutputConfiguration.document(checkpoint, target: options.target, selection: selection)
+    var documents = [
+      PlannedDocument(name: "config.json", bytes: Array(configuration.serialized(.indented).utf8))
+    ]
+    if let index = shards.index {
+      documents.append(PlannedDocument(name: SafetensorsIndex.fileName, bytes: Array(index.serialized().utf8)))
+    }
+    self.documents = documents
+  }
+
+  /// Bytes of tensors read.
+  public var inputByteCount: UInt64 { steps.reduce(0) { $0 + UInt64($1.inputByteCount) } }
+
+  /// Bytes of all files written, apart from the record and the checksums.
+  public var outputByteCount: UInt64 {
+    shards.files.reduce(0) { $0 + $1.layout.fileByteCount } + documents.reduce(0) { $0 + UInt64($1.bytes.count) }
+      + sidecars.reduce(0) { $0 + $1.byteCount }
+  }
+
+  /// Upper estimate of resident memory in bytes: the program itself, and per thread the tile read, its values in binary32
+  /// and the bytes written.
+  public var peakMemory: UInt64 {
+    let program: UInt64 = 48 << 20
+    let widest = steps.map { step -> UInt64 in
+      let bytes = UInt64(step.rowsPerTile * step.rows.rowByteCount)
+      let elements = UInt64(min(step.rowsPerTile, step.input.rowCount) * step.input.columnCount)
+      return switch step.operation {
+      case .copy: 2 * bytes
+      case .convert: 2 * bytes + 8 * elements
+      case .quantizeFP8: 2 * bytes + 6 * elements
+      }
+    }
+    return program + UInt64(options.threads) * (widest.max() ?? 0)
+  }
+
+  /// True when every value of the output is exactly the input's: then equality is proven by digests.
+  public var isLossless: Bool { steps.allSatisfy { $0.operation.isExact } }
+}

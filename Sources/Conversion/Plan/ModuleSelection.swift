@@ -1,0 +1,68 @@
+internal import ByteIO
+internal import Checkpoints
+internal import Llama
+internal import Quantization
+
+/// Which modules a recipe quantizes, after `--ignore` and `--only`.
+struct ModuleSelection {
+  /// Full module names, in model order, that are linear and stay unquantized.
+  let kept: [String]
+  let warnings: [String]
+  private let quantized: Set<TensorRole>
+
+  /// - Throws: `ConversionFailure` when a pattern matches nothing or the model is quantized already.
+  init(_ checkpoint: Checkpoint, _ options: ConversionOptions) throws {
+    guard case .fp8(let recipe) = options.target else {
+      guard options.ignore.isEmpty && options.only.isEmpty else {
+        throw ConversionFailure(.usage, "--ignore and --only choose what is quantized; they need --to with a quantized type")
+      }
+      kept = []
+      warnings = []
+      quantized = []
+      return
+    }
+    if let tensor = checkpoint.tensors.first(where: { $0.quantization != nil }) {
+      throw ConversionFailure(
+        .usage,
+        "\(checkpoint.path): the model is quantized already (\(NamingDialect.huggingFace.name(for: tensor.role)) is \(tensor.elementType)); rounding it twice would hurt: convert it with --to bf16 first, or start from the original")
+    }
+    let modules = checkpoint.tensors.filter { $0.role.isLinear }.map { ($0.role, NamingDialect.huggingFace.moduleName(of: $0.role)) }
+    let ignore = try Self.patterns(options.ignore, "--ignore", modules.map(\.1))
+    let only = try Self.patterns(options.only, "--only", modules.map(\.1))
+    let layerCount = checkpoint.configuration.layerCount
+    var kept: [String] = []
+    var quantized: Set<TensorRole> = []
+    for (role, module) in modules {
+      let chosen = recipe.selects(role, layerCount: layerCount)
+      if chosen && !ignore.matches(module) && (options.only.isEmpty || only.matches(module)) {
+        quantized.insert(role)
+      } else {
+        kept.append(module)
+      }
+    }
+    guard !quantized.isEmpty else {
+      throw ConversionFailure(.usage, "no module is left to quantize with \(recipe.rawValue); change --ignore or --only")
+    }
+    self.kept = kept
+    self.quantized = quantized
+    warnings = FusedGroups.split(quantized: quantized, layerCount: layerCount).map {
+      "\($0); vLLM fuses these projections and refuses a model that treats them differently"
+    }
+  }
+
+  func isQuantized(_ role: TensorRole) -> Bool { quantized.contains(role) }
+
+  private static func patterns(_ texts: [String], _ option: String, _ modules: [String]) throws -> ModulePatterns {
+    let patterns: ModulePatterns
+    do {
+      patterns = try ModulePatterns(texts)
+    } catch {
+      throw ConversionFailure(.usage, "\(option): \(error)")
+    }
+    if let stray = patterns.unmatched(among: modules).first {
+      throw ConversionFailure(
+        .usage, "\(option) \(stray) matches no module of this model; modules are called like \(modules.first ?? "")")
+    }
+    return patterns
+  }
+}

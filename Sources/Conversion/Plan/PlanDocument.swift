@@ -1,0 +1,77 @@
+public import ByteIO
+internal import Checkpoints
+internal import Tensors
+
+extension ConversionPlan {
+  /// The plan as one JSON document: what `--dry-run --json` prints.
+  public var document: JSONValue {
+    [
+      "schema": "llama-convert-plan/1",
+      "plan_sha256": .string(digest),
+      "to": .string(options.target.description),
+      "lossless": .bool(isLossless),
+      "input_bytes": .number(JSONNumber(inputByteCount)),
+      "output_bytes": .number(JSONNumber(outputByteCount)),
+      "peak_memory_bytes": .number(JSONNumber(peakMemory)),
+      "disk_bytes": .number(JSONNumber(outputByteCount + Self.spareBytes)),
+      "files": .array(shards.files.map { ["name": .string($0.name), "bytes": .number(JSONNumber($0.layout.fileByteCount))] }),
+      "carried_over": .array(sidecars.map { .string($0.name) }),
+      "not_carried_over": .array(input.leftBehind.map { .string($0) }),
+      "warnings": .array(warnings.map { .string($0) }),
+      "tensors": .array(tensorEntries),
+    ]
+  }
+
+  /// SHA-256 of everything that decides the output's bytes.
+  public var digest: String {
+    let decisive: JSONValue = [
+      "tool": .string(Toolkit.version),
+      "to": .string(options.target.description),
+      "files": .array(shards.files.map { ["name": .string($0.name), "bytes": .number(JSONNumber($0.layout.fileByteCount))] }),
+      "documents": .array(
+        documents.map { ["name": .string($0.name), "sha256": .string(SHA256Sum.hexadecimal(of: $0.bytes))] }),
+      "tensors": .array(tensorEntries),
+    ]
+    return SHA256Sum.hexadecimal(of: Array(decisive.serialized(.compact).utf8))
+  }
+
+  private var tensorEntries: [JSONValue] {
+    var places: [String: (file: String, offset: UInt64)] = [:]
+    for file in shards.files {
+      for tensor in file.layout.tensors { places[tensor.name] = (file.name, file.layout.offset(of: tensor.name) ?? 0) }
+    }
+    return steps.map { step in
+      var entry = JSONObject()
+      entry["name"] = .string(step.weight.name)
+      entry["operation"] = .string(step.operation.description)
+      entry["from"] = .array(step.rows.storedTensors.map { .string("\($0.tensor.name) \($0.tensor.elementType)") })
+      entry["to"] = .string(step.weight.elementType.rawValue)
+      entry["shape"] = .array(step.weight.shape.dimensions.map { .number(JSONNumber($0)) })
+      for (key, tensor) in [("weight", step.weight), ("scale", step.scale)] {
+        guard let tensor, let place = places[tensor.name] else { continue }
+        entry[key] = [
+          "file": .string(place.file), "offset": .number(JSONNumber(place.offset)),
+          "bytes": .number(JSONNumber(tensor.byteCount)),
+        ]
+      }
+      return .object(entry)
+    }
+  }
+
+  /// The plan for a person.
+  public var summary: String {
+    let operations = Dictionary(grouping: steps, by: \.operation.description)
+    var lines = ["would write   \(outputPath)"]
+    for (operation, steps) in operations.sorted(by: { $0.key < $1.key }) {
+      lines.append("  \(operation): \(steps.count) tensors")
+    }
+    for file in shards.files { lines.append("  \(file.name): \(ByteSize(file.layout.fileByteCount))") }
+    lines.append("reads         \(ByteSize(inputByteCount))")
+    lines.append("writes        \(ByteSize(outputByteCount))")
+    lines.append("peak memory   about \(ByteSize(peakMemory))")
+    if !sidecars.isEmpty { lines.append("carried over  \(sidecars.map(\.name).joined(separator: ", "))") }
+    if !input.leftBehind.isEmpty { lines.append("left behind   \(input.leftBehind.joined(separator: ", "))") }
+    lines.append("plan          \(digest)")
+    return lines.joined(separator: "\n") + "\n"
+  }
+}

@@ -1,0 +1,68 @@
+internal import ByteIO
+internal import Checkpoints
+internal import Tensors
+
+extension ConversionPlan {
+  /// Free space that must remain beyond the output's own size: directory entries, the record, the checksums.
+  static let spareBytes: UInt64 = 16 << 20
+
+  /// Refuses what cannot finish, before anything is written.
+  /// - Throws: `ConversionFailure` for an existing or overlapping output, too little disk or memory; `FileFailure` when
+  ///   the place is missing or not writable.
+  public func preflight() throws {
+    try checkOutputPlace()
+    try checkMemory()
+    let parent = FileSystem.parent(of: outputPath)
+    let free = try FileSystem.freeSpace(at: parent)
+    // What a killed run left staged is removed before the new one begins: its space counts as free.
+    let leftover = Self.byteCount(inDirectory: StagedDirectory.stagingPath(for: outputPath))
+    guard free + leftover >= outputByteCount + Self.spareBytes else {
+      throw ConversionFailure(
+        .noSpace,
+        "\(parent): the output needs \(ByteSize(outputByteCount)), \(ByteSize(free)) are free; make room or choose another disk")
+    }
+  }
+
+  private func checkOutputPlace() throws {
+    let parent = FileSystem.parent(of: outputPath)
+    guard try FileSystem.kind(of: parent) == .directory else {
+      throw FileFailure(
+        path: parent, operation: "create the output", kind: .cannotCreate, detail: "the directory does not exist")
+    }
+    let inputReal = try FileSystem.canonicalPath(input.path)
+    let parentReal = try FileSystem.canonicalPath(parent)
+    var outputReal = (parentReal == "/" ? "" : parentReal) + "/" + FileSystem.lastComponent(of: outputPath)
+    if let kind = try FileSystem.kind(of: outputPath), kind == .directory {
+      outputReal = try FileSystem.canonicalPath(outputPath)
+    }
+    guard outputReal != inputReal else {
+      throw ConversionFailure(.usage, "\(outputPath): the output is the input; choose another place")
+    }
+    guard !(outputReal + "/").hasPrefix(inputReal + "/") else {
+      throw ConversionFailure(.usage, "\(outputPath): the output is inside the input; choose another place")
+    }
+    guard !(inputReal + "/").hasPrefix(outputReal + "/") else {
+      throw ConversionFailure(.usage, "\(outputPath): the input is inside the output; choose another place")
+    }
+    if FileSystem.nameIsTaken(outputPath) && !options.force {
+      throw ConversionFailure(.outputExists, "\(outputPath): the output exists; remove it or use --force to replace it")
+    }
+    guard FileSystem.mayWrite(parent) else {
+      throw FileFailure(
+        path: parent, operation: "create the output", kind: .permission, detail: "the directory is not writable")
+    }
+  }
+
+  private func checkMemory() throws {
+    guard peakMemory <= options.maximumMemory else {
+      throw ConversionFailure(
+        .memory,
+        "about \(ByteSize(peakMemory)) of memory are needed with \(options.threads) threads, --max-memory allows \(ByteSize(options.maximumMemory)); use fewer threads or raise it")
+    }
+  }
+
+  private static func byteCount(inDirectory path: String) -> UInt64 {
+    let names = (try? FileSystem.names(in: path)) ?? []
+    return names.reduce(0) { $0 + ((try? ReadableFile(path: path + "/" + $1).byteCount) ?? 0) }
+  }
+}

@@ -1,0 +1,128 @@
+internal import ByteIO
+public import Checkpoints
+internal import Kernels
+public import Quantization
+internal import SafetensorsFormat
+internal import Synchronization
+internal import Tensors
+
+/// Carries out a plan into a staging directory. Work is cut into row tiles that worker threads pull one by one; every
+/// tile's place in the output was planned, so the bytes do not depend on the threads.
+public struct ConversionRun: Sendable {
+  public let plan: ConversionPlan
+  public let staging: StagedDirectory
+
+  /// Error statistics per planned step; nil for exact copies and plain conversions.
+  public let statistics: [QuantizationStatistics?]
+
+  /// Told how many bytes of input are done.
+  public typealias Progress = @Sendable (_ done: UInt64, _ total: UInt64) -> Void
+
+  /// Runs the plan. On any error the staging directory is removed and nothing has the final name.
+  public init(
+    _ plan: ConversionPlan, interruption: Interruption = Interruption(), progress: @escaping Progress = { _, _ in }
+  ) throws {
+    let staging = try StagedDirectory(creatingFor: plan.outputPath)
+    do {
+      try Self.copyDocuments(of: plan, to: staging)
+      let writer = try SafetensorsWriter(creating: plan.shards, in: staging.path)
+      statistics = try Self.convert(plan, into: writer, interruption: interruption, progress: progress)
+      try writer.finish()
+    } catch {
+      try? staging.discard()
+      throw error
+    }
+    self.plan = plan
+    self.staging = staging
+  }
+
+  private static func copyDocuments(of plan: ConversionPlan, to staging: StagedDirectory) throws {
+    for sidecar in plan.sidecars {
+      let source = try ReadableFile(path: sidecar.path)
+      let copy = try WritableFile(creating: staging.file(sidecar.name), byteCount: source.byteCount)
+      var offset: UInt64 = 0
+      while offset < source.byteCount {
+        let count = Int(min(1 << 20, source.byteCount - offset))
+        try copy.write(try source.bytes(at: offset, count: count).span, at: offset)
+        offset += UInt64(count)
+      }
+      try copy.synchronize()
+    }
+    for document in plan.documents { try FileSystem.write(document.bytes, toNew: staging.file(document.name)) }
+  }
+
+  private static func convert(
+    _ plan: ConversionPlan, into writer: any TensorSink, interruption: Interruption, progress: @escaping Progress
+  ) throws -> [QuantizationStatistics?] {
+    let schedule = TileSchedule(plan.steps)
+    let total = plan.inputByteCount
+    let done = Atomic<UInt64>(0)
+    let collected = Mutex<[Int: QuantizationStatistics]>([:])
+    let workers = Mutex<[TileWorker]>([])
+    try Parallel.forEach(count: schedule.tileCount, threads: plan.options.threads) { position in
+      if interruption.isRequested {
+        throw ConversionFailure(.interrupted, "interrupted; nothing was published, run the same command again")
+      }
+      let (stepIndex, tile) = schedule.tile(at: position)
+      let step = plan.steps[stepIndex]
+      var worker = workers.withLock { $0.popLast() } ?? TileWorker()
+      do {
+        if let statistics = try worker.run(step, tile: tile, into: writer) {
+          collected.withLock { $0[position] = statistics }
+        }
+      } catch let failure as ParseFailure {
+        throw step.placed(failure)
+      }
+      workers.withLock { $0.append(worker) }
+      let bytes = UInt64(step.rowRange(ofTile: tile).count * step.rows.rowByteCount)
+      progress(done.wrappingAdd(bytes, ordering: .relaxed).newValue, total)
+    }
+    let tiles = collected.withLock { $0 }
+    return plan.steps.indices.map { index in
+      // Added up in row order, whatever order the threads worked in.
+      schedule.positions(ofStep: index).reduce(nil as QuantizationStatistics?) { sum, position in
+        guard let tile = tiles[position] else { return sum }
+        return sum.map { $0.merged(with: tile) } ?? tile
+      }
+    }
+  }
+}
+
+extension PlannedStep {
+  /// A failure inside the data, placed in the input's tensor and file.
+  func placed(_ failure: ParseFailure) -> ParseFailure {
+    var placed = failure
+    if placed.item == nil { placed.item = rows.storedTensors.first?.tensor.name }
+    if let stored = rows.storedTensors.first, let path = stored.source.path(of: stored.tensor.name) {
+      placed = placed.in(file: path)
+    }
+    return placed
+  }
+}
+
+/// Numbers all tiles of all steps, so that a worker finds its tile from one counter.
+struct TileSchedule: Sendable {
+  /// `starts[i]` is the position of the first tile of step `i`; the last entry is the number of tiles.
+  private let starts: [Int]
+
+  init(_ steps: [PlannedStep]) {
+    var starts = [0]
+    for step in steps { starts.append(starts[starts.count - 1] + step.tileCount) }
+    self.starts = starts
+  }
+
+  var tileCount: Int { starts[starts.count - 1] }
+
+  func positions(ofStep step: Int) -> Range<Int> { starts[step]..<starts[step + 1] }
+
+  func tile(at position: Int) -> (step: Int, tile: Int) {
+    // The last start that is not behind the position; empty steps have no positions.
+    var low = 0
+    var high = starts.count - 1
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if starts[middle] <= position { low = middle } else { high = middle }
+    }
+    return (low, position - starts[low])
+  }
+}

@@ -1,0 +1,106 @@
+internal import ArgumentParser
+internal import ByteIO
+internal import Checkpoints
+internal import CommandLineSupport
+internal import Conversion
+internal import Verification
+
+/// `llama-convert [convert] --to TYPE IN OUT`
+struct Convert: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Convert the checkpoint IN and publish it as OUT (the default subcommand).")
+
+  @Argument(help: ArgumentHelp("A Hugging Face directory with safetensors.", valueName: "in"))
+  var input: String
+  @Argument(help: ArgumentHelp("The directory to create.", valueName: "out"))
+  var output: String
+
+  @Option(help: "Element types of the output: \(TargetType.names.joined(separator: ", ")). Unchanged when absent.")
+  var to: TargetType?
+  @Option(help: "The output's layout. Unchanged when absent.")
+  var format: OutputFormat = .safetensors
+  @Option(
+    parsing: .singleValue,
+    help: "Leave a module as it is: exact name, or re: and a regular expression that matches from the start. Repeatable.")
+  var ignore: [String] = []
+  @Option(parsing: .singleValue, help: "Quantize only modules that match, same forms as --ignore. Repeatable.")
+  var only: [String] = []
+  @Option(name: .customLong("max-shard-size"), help: "Begin a new shard before it passes this size.")
+  var maximumShardSize = ByteCountArgument(5_000_000_000)
+  @Flag(help: "Replace an existing output, in one step, once the new one is complete.")
+  var force = false
+  @Flag(name: .customLong("dry-run"), help: "Print what would be done, write nothing.")
+  var dryRun = false
+  @Option(help: "Before publication, judge the candidate's perplexity drift against IN on this text.")
+  var verify: String?
+  @Option(help: "Policy of --verify: \(Policy.builtInNames.joined(separator: ", ")) or a YAML or JSON file.")
+  var policy: String = "fp8"
+  @OptionGroup(title: "General") var shared: SharedOptions
+
+  enum OutputFormat: String, ExpressibleByArgument, CaseIterable { case safetensors }
+
+  func validate() throws {
+    guard maximumShardSize.bytes > 0 else { throw ValidationError("--max-shard-size must be positive") }
+    if dryRun && verify != nil { throw ValidationError("--dry-run writes nothing that --verify could judge") }
+  }
+
+  func run() throws {
+    let console = shared.console(program: "llama-convert")
+    try console.run {
+      let checkpoint = try Checkpoint(path: input)
+      for note in checkpoint.notes { console.remark("warning: \(note)") }
+      let plan = try ConversionPlan(checkpoint, output: output, options: options)
+      for warning in plan.warnings { console.remark("warning: \(warning)") }
+      if dryRun {
+        try plan.preflight()
+        console.result(shared.json ? plan.document.serialized() : plan.summary)
+        return
+      }
+      try plan.preflight()
+      try convert(checkpoint, plan, console)
+    }
+  }
+
+  private var options: ConversionOptions {
+    ConversionOptions(
+      target: to ?? .unchanged, ignore: ignore, only: only, maximumShardSize: maximumShardSize.bytes,
+      threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force)
+  }
+
+  private func convert(_ checkpoint: Checkpoint, _ plan: ConversionPlan, _ console: Console) throws {
+    let interruption = Interruption()
+    interruption.listen()
+    let line = ProgressLine(console: console)
+    let run = try ConversionRun(plan, interruption: interruption) { line.update("convert", done: $0, total: $1) }
+    do {
+      let check = try SelfCheck(run, interruption: interruption) { line.update("check", done: $0, total: $1) }
+      line.finish()
+      var verification: VerificationOutcome?
+      if let verify {
+        let outcome = try VerificationJob(
+          base: checkpoint, candidate: try Checkpoint(path: run.staging.path), textPath: verify, policyName: policy,
+          threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, interruption: interruption
+        ).run { line.update($0, done: $1, total: $2, unit: .layers) }
+        line.finish()
+        guard outcome.verdict == .pass else {
+          try run.staging.discard()
+          if shared.json { console.result(outcome.report.serialized()) } else { console.result(outcome.summary) }
+          console.error("the candidate was not published: the verdict under policy \(outcome.policyName) is \(outcome.verdict)")
+          throw ExitCodeCarrier(outcome.verdict == .fail ? .gateFailed : .inconclusive)
+        }
+        verification = outcome
+      }
+      let evidence = try Evidence(run, check, verification: verification?.recordEntry)
+      try evidence.publish(replacing: force)
+      console.result(shared.json ? evidence.document.serialized() : evidence.summary)
+    } catch {
+      line.finish()
+      try? run.staging.discard()
+      throw error
+    }
+  }
+}
+
+extension TargetType: @retroactive ExpressibleByArgument {
+  public init?(argument: String) { self.init(name: argument) }
+}
