@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "CKernelsNumbers.h"
+
 /// Instruction sets with kernels of their own, in ascending order of preference on x86-64.
 /// NEON is the only level above scalar on aarch64.
 enum __attribute__((enum_extensibility(closed))) ck_level {

@@ -1,0 +1,60 @@
+// Number formats and the row-wise FP8 quantizer. Every function gives the same bytes at every level.
+#ifndef CKERNELS_NUMBERS_H
+#define CKERNELS_NUMBERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// Element formats, little-endian. e4m3 is the "fn" kind: no infinities, largest 448, NaN 0x7F and 0xFF.
+enum __attribute__((enum_extensibility(closed))) ck_format {
+  ck_format_f32 = 0,
+  ck_format_f16 = 1,
+  ck_format_bf16 = 2,
+  ck_format_e4m3 = 3,
+};
+
+/// How a row's scale is found and its elements are divided. A is the row's largest magnitude.
+enum __attribute__((enum_extensibility(closed))) ck_fp8_arithmetic {
+  /// scale = bf16(A / 448), 1 when that is zero; code = e4m3(x / scale) with the quotient in binary32.
+  ck_fp8_arithmetic_grid_bf16 = 0,
+  /// scale and quotient rounded to the given format; a zero scale becomes the format's epsilon.
+  ck_fp8_arithmetic_steps_rounded = 1,
+  /// scale = max(A / 448, 1 / (448 * 512)) in binary32; code = e4m3(x / scale).
+  ck_fp8_arithmetic_floor = 2,
+};
+
+/// What one row gave besides its codes.
+struct ck_fp8_row {
+  float scale;
+  /// Sums over the row, in units of scale squared: of (x/scale)^2 and of (x/scale - code)^2.
+  double signal, error;
+  /// Elements with |x/scale| > 448.
+  size_t saturated;
+  /// The largest magnitude was zero.
+  int is_zero;
+};
+
+/// One table per level.
+struct ck_numbers {
+  /// Exact. src holds n elements of the format.
+  void (*widen)(const void *src, enum ck_format format, float *dst, size_t n);
+  /// Round to nearest even; e4m3 saturates. Returns the index of the first finite value that became infinite, or -1.
+  ptrdiff_t (*narrow)(const float *src, enum ck_format format, void *dst, size_t n);
+  /// Index of the first NaN or infinity, or -1.
+  ptrdiff_t (*first_nonfinite)(const void *src, enum ck_format format, size_t n);
+  /// Quantizes one row of finite elements. Returns 0, or 1 when it holds a NaN or infinity (codes are then not written).
+  int (*fp8_quantize_row)(const void *src, enum ck_format format, size_t n, enum ck_fp8_arithmetic arithmetic,
+                          enum ck_format step_format, uint8_t *codes, struct ck_fp8_row *row);
+  /// dst = code * scale.
+  void (*fp8_dequantize_row)(const uint8_t *codes, size_t n, float scale, float *dst);
+  /// Replaces finite activations by their e4m3 values against scale = max(min(A, bound) / 448, 1 / (448 * 512)).
+  float (*fp8_activations_row)(float *x, size_t n, float bound);
+  /// Index of the first element whose code is not within e4m3's rounding of it, or -1.
+  ptrdiff_t (*fp8_first_violation)(const void *src, enum ck_format format, size_t n, const uint8_t *codes,
+                                   float scale);
+};
+
+/// The table of a level, 0 scalar, 1 AVX2, 2 AVX-512; levels that are not compiled in give the scalar one.
+const struct ck_numbers *ck_numbers_at(int level);
+
+#endif

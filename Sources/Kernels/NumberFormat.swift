@@ -1,0 +1,77 @@
+internal import CKernels
+
+/// Formats that widen to binary32 without loss, as they stand in files: little-endian.
+public enum FloatFormat: Sendable, Hashable, CaseIterable {
+  case f32, f16, bf16
+  /// e4m3**fn**: no infinities, largest magnitude 448, NaN 0x7F and 0xFF.
+  case e4m3
+
+  /// Bytes of one element.
+  public var byteCount: Int {
+    switch self {
+    case .f32: 4
+    case .f16, .bf16: 2
+    case .e4m3: 1
+    }
+  }
+
+  var native: ck_format {
+    switch self {
+    case .f32: .f32
+    case .f16: .f16
+    case .bf16: .bf16
+    case .e4m3: .e4m3
+    }
+  }
+}
+
+/// Conversions between number formats: exact when widening, rounded once to nearest even when narrowing. The same bytes
+/// on every instruction set.
+public enum NumberFormat {
+  /// Widens all elements of `bytes`; `values` has exactly as many. Exact; NaN stays NaN.
+  public static func widen(
+    _ bytes: RawSpan, from format: FloatFormat, into values: inout MutableSpan<Float>,
+    instructionSet: InstructionSet = .best
+  ) {
+    precondition(bytes.byteCount == values.count * format.byteCount, "as many values as elements")
+    bytes.withUnsafeBytes { source in
+      values.withUnsafeMutableBufferPointer { target in
+        guard let from = source.baseAddress, let to = target.baseAddress else { return }
+        numbers(instructionSet).pointee.widen(from, format.native, to, target.count)
+      }
+    }
+  }
+
+  /// Rounds all values into `bytes`, which has exactly their size. e4m3 saturates at ±448; NaN stays NaN.
+  /// - Returns: the index of the first finite value that became infinite in the format, or nil.
+  public static func narrow(
+    _ values: Span<Float>, to format: FloatFormat, into bytes: inout MutableSpan<UInt8>,
+    instructionSet: InstructionSet = .best
+  ) -> Int? {
+    precondition(bytes.count == values.count * format.byteCount, "room for as many elements as values")
+    return values.withUnsafeBufferPointer { source in
+      bytes.withUnsafeMutableBufferPointer { target in
+        guard let from = source.baseAddress, let to = target.baseAddress else { return nil }
+        let index = numbers(instructionSet).pointee.narrow(from, format.native, to, source.count)
+        return index < 0 ? nil : index
+      }
+    }
+  }
+
+  /// The index of the first NaN or infinity among the elements of `bytes`, or nil.
+  public static func firstNonFinite(
+    _ bytes: RawSpan, format: FloatFormat, instructionSet: InstructionSet = .best
+  ) -> Int? {
+    bytes.withUnsafeBytes { source in
+      guard let from = source.baseAddress else { return nil }
+      let count = source.count / format.byteCount
+      let index = numbers(instructionSet).pointee.first_nonfinite(from, format.native, count)
+      return index < 0 ? nil : index
+    }
+  }
+
+  static func numbers(_ instructionSet: InstructionSet) -> UnsafePointer<ck_numbers> {
+    precondition(instructionSet <= .best, "the processor has \(instructionSet)")
+    return ck_numbers_at(Int32(instructionSet.rawValue))
+  }
+}
