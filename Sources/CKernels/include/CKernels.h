@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "CKernelsMath.h"
 #include "CKernelsNumbers.h"
 
 /// Instruction sets with kernels of their own, in ascending order of preference on x86-64.
