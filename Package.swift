@@ -69,7 +69,7 @@ let package = Package(
       swiftSettings: safe),
     .target(
       name: "Inference",
-      dependencies: ["ByteIO", "Tensors", "Kernels", "Llama", "Quantization", "Checkpoints"], swiftSettings: safe),
+      dependencies: ["ByteIO", "Kernels", "Llama"], swiftSettings: safe),
     .target(
       name: "Verification",
       dependencies: ["ByteIO", "Tensors", "Kernels", "Inference", "Checkpoints", "Tokenizers", mustache, yams],

@@ -1,0 +1,25 @@
+public import Kernels
+
+/// How a forward pass is computed; nothing here but the emulation changes a result.
+public struct ForwardSettings: Sendable {
+  public var threads: Int
+  public var instructionSet: InstructionSet
+  /// Round activations as the quantized model's serving would (FP8 models: dynamic per-token e4m3).
+  public var emulatesActivations: Bool
+  /// Tokens carried through a layer together; whole windows, at least one.
+  public var tokensPerChunk: Int
+  /// Asked at safe points; throws to stop.
+  public var checkCancellation: @Sendable () throws -> Void
+
+  public init(
+    threads: Int, instructionSet: InstructionSet = .best, emulatesActivations: Bool = false,
+    tokensPerChunk: Int = 2048, checkCancellation: @escaping @Sendable () throws -> Void = {}
+  ) {
+    precondition(threads >= 1 && tokensPerChunk >= 1, "at least one thread and one token")
+    self.threads = threads
+    self.instructionSet = instructionSet
+    self.emulatesActivations = emulatesActivations
+    self.tokensPerChunk = tokensPerChunk
+    self.checkCancellation = checkCancellation
+  }
+}

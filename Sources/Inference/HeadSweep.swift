@@ -1,0 +1,107 @@
+internal import Kernels
+internal import Llama
+
+/// Evaluates the output head block by block of the vocabulary, for all tokens and both models, and keeps of every block
+/// only what the scores need. The head's weights are read once, and logits of all tokens never exist.
+struct HeadSweep {
+  /// Outputs of one block. A constant, so that sums over the vocabulary are cut at the same places always.
+  static let vocabularyBlock = 2048
+
+  private let base: any ModelWeights
+  private let baseHidden: [Float]
+  private let candidate: (any ModelWeights)?
+  private let candidateHidden: [Float]?
+  private let windows: [[Int32]]
+  private let settings: ForwardSettings
+  private var summaries: [LogitSummary]
+  private var baseTarget: [Float]
+  private var candidateTarget: [Float]
+  /// The token that each token's logits predict; −1 behind the end of a window.
+  private let targets: [Int32]
+
+  init(
+    _ base: any ModelWeights, _ baseHidden: [Float], _ candidate: (any ModelWeights)?, _ candidateHidden: [Float]?,
+    _ windows: [[Int32]], _ settings: ForwardSettings
+  ) {
+    self.base = base
+    self.baseHidden = baseHidden
+    self.candidate = candidate
+    self.candidateHidden = candidateHidden
+    self.windows = windows
+    self.settings = settings
+    targets = windows.flatMap { $0.dropFirst() + [-1] }
+    summaries = Array(repeating: LogitSummary(), count: targets.count)
+    baseTarget = Array(repeating: 0, count: targets.count)
+    candidateTarget = Array(repeating: 0, count: targets.count)
+  }
+
+  mutating func run() throws {
+    let vocabulary = base.configuration.vocabularySize
+    for first in stride(from: 0, to: vocabulary, by: Self.vocabularyBlock) {
+      let block = first..<min(first + Self.vocabularyBlock, vocabulary)
+      let baseRows = try base.matrix(.outputHead, rows: block)
+      let candidateRows = try candidate?.matrix(.outputHead, rows: block)
+      for start in stride(from: 0, to: targets.count, by: settings.tokensPerChunk) {
+        try settings.checkCancellation()
+        let tokens = start..<min(start + settings.tokensPerChunk, targets.count)
+        let baseLogits = logits(baseHidden, tokens, baseRows, base)
+        let candidateLogits = candidateRows.flatMap { rows in
+          candidateHidden.flatMap { hidden in candidate.map { logits(hidden, tokens, rows, $0) } }
+        }
+        take(baseLogits, candidateLogits, tokens: tokens, block: block)
+      }
+    }
+  }
+
+  private func logits(
+    _ hidden: [Float], _ tokens: Range<Int>, _ rows: WeightMatrix, _ model: any ModelWeights
+  ) -> [Float] {
+    let width = model.configuration.hiddenSize
+    let x = Array(hidden[tokens.lowerBound * width..<tokens.upperBound * width])
+    return ProjectionInput(x, tokens: tokens.count, settings: settings).times(rows)
+  }
+
+  private mutating func take(_ base: [Float], _ candidate: [Float]?, tokens: Range<Int>, block: Range<Int>) {
+    var part = Array(summaries[tokens])
+    var span = part.mutableSpan
+    if let candidate {
+      LogitSweep.take(
+        base: base.span, candidate: candidate.span, firstIndex: block.lowerBound, into: &span,
+        threads: settings.threads, instructionSet: settings.instructionSet)
+    } else {
+      LogitSweep.take(
+        base: base.span, candidate: nil, firstIndex: block.lowerBound, into: &span, threads: settings.threads,
+        instructionSet: settings.instructionSet)
+    }
+    summaries.replaceSubrange(tokens, with: part)
+    for token in tokens where block.contains(Int(targets[token])) {
+      let index = (token - tokens.lowerBound) * block.count + Int(targets[token]) - block.lowerBound
+      baseTarget[token] = base[index]
+      if let candidate { candidateTarget[token] = candidate[index] }
+    }
+  }
+
+  func scoring(layerDrift: [Double]) -> TokenScoring {
+    var scoring = TokenScoring()
+    scoring.layerDrift = layerDrift
+    var token = 0
+    for (window, ids) in windows.enumerated() {
+      for position in ids.indices {
+        defer { token += 1 }
+        guard targets[token] >= 0 else { continue }
+        let summary = summaries[token]
+        scoring.window.append(window)
+        scoring.position.append(position + 1)
+        scoring.baseNLL.append(summary.baseLogSum - Double(baseTarget[token]))
+        scoring.baseIsRight.append(summary.baseTop1 == targets[token])
+        guard candidate != nil else { continue }
+        scoring.candidateNLL.append(summary.candidateLogSum - Double(candidateTarget[token]))
+        scoring.candidateIsRight.append(summary.candidateTop1 == targets[token])
+        scoring.divergence.append(summary.divergence)
+        scoring.topAgrees.append(summary.baseTop1 == summary.candidateTop1)
+        scoring.top5Overlap.append(summary.top5Overlap)
+      }
+    }
+    return scoring
+  }
+}

@@ -1,0 +1,163 @@
+internal import Foundation
+internal import Kernels
+internal import Llama
+
+/// The hidden states of all windows of one model, and the steps that carry them from the embedding to the final norm, a
+/// layer at a time.
+struct LayerStream {
+  let weights: any ModelWeights
+  let settings: ForwardSettings
+  /// `[tokens, hidden]`
+  private(set) var hidden: [Float]
+  private let chunks: [WindowChunk]
+  private let cosines: [Float]
+  private let sines: [Float]
+
+  private var configuration: LlamaConfiguration { weights.configuration }
+  private var width: Int { configuration.hiddenSize }
+
+  /// Reads the embedding rows of all tokens.
+  init(_ weights: any ModelWeights, windows: [[Int32]], settings: ForwardSettings) throws {
+    self.weights = weights
+    self.settings = settings
+    chunks = WindowChunk.cut(windows, tokensPerChunk: settings.tokensPerChunk)
+    let configuration = weights.configuration
+    (cosines, sines) = Self.rotations(
+      configuration, positions: windows.reduce(0) { max($0, $1.count) })
+    hidden = try EmbeddingReader(weights).rows(of: windows.flatMap { $0 })
+  }
+
+  /// cos and sin of position · frequency, `[positions, headDimension / 2]`; the angle is one product in binary32, as
+  /// transformers computes it.
+  private static func rotations(_ configuration: LlamaConfiguration, positions: Int) -> ([Float], [Float]) {
+    let frequencies = configuration.rope.inverseFrequencies(headDimension: configuration.headDimension)
+    var cosines: [Float] = []
+    var sines: [Float] = []
+    for position in 0..<positions {
+      for frequency in frequencies {
+        let angle = Float(position) * frequency
+        cosines.append(Foundation.cos(angle))
+        sines.append(Foundation.sin(angle))
+      }
+    }
+    return (cosines, sines)
+  }
+
+  /// Carries all tokens through layer `layer`, whose weights are read once.
+  mutating func advance(through layer: Int) throws {
+    let matrices = try LayerWeights(weights, layer: layer)
+    for chunk in chunks {
+      try settings.checkCancellation()
+      attend(chunk, matrices)
+      feedForward(chunk, matrices)
+    }
+  }
+
+  /// Applies the final norm in place.
+  mutating func finish() throws {
+    let weight = try weights.vector(.outputNorm)
+    for chunk in chunks {
+      let normed = norm(chunk, weight)
+      replace(chunk, with: normed)
+    }
+  }
+
+  // MARK: Blocks
+
+  private mutating func attend(_ chunk: WindowChunk, _ w: LayerWeights) {
+    let count = chunk.tokens.count
+    let heads = Attention.Heads(
+      queries: configuration.headCount, keysAndValues: configuration.keyValueHeadCount,
+      dimension: configuration.headDimension, slidingWindow: configuration.slidingWindow)
+    let x = ProjectionInput(norm(chunk, w.attentionNorm), tokens: count, settings: settings)
+    var query = x.times(w.query)
+    var key = x.times(w.key)
+    let value = x.times(w.value)
+    rotate(&query, heads: heads.queries, chunk)
+    rotate(&key, heads: heads.keysAndValues, chunk)
+    var span = query.mutableSpan
+    Attention.apply(
+      queries: &span, keys: key.span, values: value.span, windows: chunk.windows, heads: heads,
+      threads: settings.threads, instructionSet: settings.instructionSet)
+    let mixed = ProjectionInput(query, tokens: count, settings: settings).times(w.attentionOutput)
+    add(mixed, to: chunk)
+  }
+
+  private mutating func feedForward(_ chunk: WindowChunk, _ w: LayerWeights) {
+    let count = chunk.tokens.count
+    let x = ProjectionInput(norm(chunk, w.feedForwardNorm), tokens: count, settings: settings)
+    var gate = x.times(w.gate)
+    let up = x.times(w.up)
+    var span = gate.mutableSpan
+    RowMath.siluMultiply(
+      &span, up.span, threads: settings.threads, instructionSet: settings.instructionSet)
+    add(ProjectionInput(gate, tokens: count, settings: settings).times(w.down), to: chunk)
+  }
+
+  // MARK: Rows of a chunk
+
+  private func elements(_ chunk: WindowChunk) -> Range<Int> {
+    chunk.tokens.lowerBound * width..<chunk.tokens.upperBound * width
+  }
+
+  private func norm(_ chunk: WindowChunk, _ weight: [Float]) -> [Float] {
+    var out = [Float](repeating: 0, count: chunk.tokens.count * width)
+    var span = out.mutableSpan
+    RowMath.rmsNorm(
+      hidden.span.extracting(elements(chunk)), weight: weight.span, epsilon: Float(configuration.normEpsilon),
+      into: &span, threads: settings.threads, instructionSet: settings.instructionSet)
+    return out
+  }
+
+  private func rotate(_ x: inout [Float], heads: Int, _ chunk: WindowChunk) {
+    var span = x.mutableSpan
+    RowMath.rotate(
+      &span, positions: chunk.positions, heads: heads, pairs: configuration.headDimension / 2, cosines: cosines.span,
+      sines: sines.span, threads: settings.threads, instructionSet: settings.instructionSet)
+  }
+
+  private mutating func add(_ update: [Float], to chunk: WindowChunk) {
+    var sum = Array(hidden[elements(chunk)])
+    var span = sum.mutableSpan
+    RowMath.add(&span, update.span, threads: settings.threads, instructionSet: settings.instructionSet)
+    replace(chunk, with: sum)
+  }
+
+  private mutating func replace(_ chunk: WindowChunk, with rows: [Float]) {
+    hidden.replaceSubrange(elements(chunk), with: rows)
+  }
+}
+
+/// Whole windows that are carried through a layer together.
+struct WindowChunk: Sendable {
+  /// Range of tokens among all tokens of all windows.
+  let tokens: Range<Int>
+  /// Ranges of the windows, counted from the chunk's first token.
+  let windows: [Range<Int>]
+  /// Position in its window of each token.
+  let positions: [Int]
+
+  /// Cuts windows into chunks of at least one window and, beyond that, at most `tokensPerChunk` tokens.
+  static func cut(_ windows: [[Int32]], tokensPerChunk: Int) -> [WindowChunk] {
+    var chunks: [WindowChunk] = []
+    var start = 0
+    var ranges: [Range<Int>] = []
+    var count = 0
+    func close() -> WindowChunk {
+      WindowChunk(
+        tokens: start..<start + count, windows: ranges, positions: ranges.flatMap { Array(0..<$0.count) })
+    }
+    for window in windows {
+      if !ranges.isEmpty && count + window.count > tokensPerChunk {
+        chunks.append(close())
+        start += count
+        ranges = []
+        count = 0
+      }
+      ranges.append(count..<count + window.count)
+      count += window.count
+    }
+    if !ranges.isEmpty { chunks.append(close()) }
+    return chunks
+  }
+}

@@ -1,0 +1,112 @@
+public import ByteIO
+public import Kernels
+public import Llama
+
+/// Runs one model, or base and candidate side by side, over the same windows and scores every token but the first of each
+/// window. Layers advance in lockstep, so the drift of every layer is seen; the head is evaluated for both on the same
+/// block of the vocabulary and forgotten.
+public struct LockstepScorer {
+  private let base: any ModelWeights
+  private let candidate: (any ModelWeights)?
+  private let settings: ForwardSettings
+
+  /// Told after each layer of both models; the head counts as one more layer.
+  public typealias Progress = @Sendable (_ done: Int, _ of: Int) -> Void
+
+  /// - Throws: `ParseFailure` when the two models cannot be compared token by token.
+  public init(base: any ModelWeights, candidate: (any ModelWeights)?, settings: ForwardSettings) throws(ParseFailure) {
+    if let other = candidate?.configuration {
+      let one = base.configuration
+      for (name, left, right) in [
+        ("vocabulary sizes", one.vocabularySize, other.vocabularySize), ("layer counts", one.layerCount, other.layerCount),
+        ("hidden sizes", one.hiddenSize, other.hiddenSize),
+      ] where left != right {
+        throw ParseFailure("base and candidate have different \(name): \(left) and \(right)")
+      }
+    }
+    self.base = base
+    self.candidate = candidate
+    self.settings = settings
+  }
+
+  /// - Throws: `ParseFailure` for ids outside the vocabulary, whatever reading weights throws.
+  public func score(_ windows: [[Int32]], progress: Progress = { _, _ in }) throws -> TokenScoring {
+    let configuration = base.configuration
+    try Self.validate(windows, vocabulary: configuration.vocabularySize)
+    let steps = configuration.layerCount + 1
+    var baseStream = try LayerStream(base, windows: windows, settings: settings)
+    var candidateStream = try candidate.map { try LayerStream($0, windows: windows, settings: settings) }
+    var drift: [Double] = []
+    for layer in 0..<configuration.layerCount {
+      try baseStream.advance(through: layer)
+      try candidateStream?.advance(through: layer)
+      if let candidateStream {
+        let (off, whole) = RowMath.difference(
+          baseStream.hidden.span, candidateStream.hidden.span, width: configuration.hiddenSize,
+          threads: settings.threads, instructionSet: settings.instructionSet)
+        drift.append(off == 0 ? 0 : (off / whole).squareRoot())
+      }
+      progress(layer + 1, steps)
+    }
+    try baseStream.finish()
+    try candidateStream?.finish()
+    var sweep = HeadSweep(base, baseStream.hidden, candidate, candidateStream?.hidden, windows, settings)
+    try sweep.run()
+    progress(steps, steps)
+    return sweep.scoring(layerDrift: drift)
+  }
+
+  private static func validate(_ windows: [[Int32]], vocabulary: Int) throws(ParseFailure) {
+    for window in windows {
+      guard let stray = window.first(where: { $0 < 0 || Int($0) >= vocabulary }) else { continue }
+      throw ParseFailure(
+        "token id \(stray) is outside the model's vocabulary of \(vocabulary)",
+        advice: "the tokenizer does not belong to this model")
+    }
+  }
+
+  /// Upper estimate of the resident memory of a run in bytes: hidden states of all tokens, one layer's weights, the
+  /// scratch of one chunk, a block of the head; for each model.
+  public static func peakMemoryEstimate(
+    _ configuration: LlamaConfiguration, bytesPerWeight: Double, tokens: Int, models: Int, tokensPerChunk: Int,
+    longestWindow: Int
+  ) -> UInt64 {
+    let c = configuration
+    let chunk = Double(min(tokens, max(tokensPerChunk, longestWindow)))
+    let hidden = Double(tokens * c.hiddenSize) * 4
+    let layer =
+      Double(
+        c.hiddenSize * c.headDimension * (2 * c.headCount + 2 * c.keyValueHeadCount) + 3 * c.hiddenSize
+          * c.feedForwardSize) * bytesPerWeight
+    let attention = Double(2 * c.hiddenSize + c.headDimension * (2 * c.headCount + 2 * c.keyValueHeadCount))
+    let feedForward = Double(2 * c.hiddenSize + 3 * c.feedForwardSize)
+    let scratch = chunk * max(attention, feedForward) * 4
+    let head = Double(HeadSweep.vocabularyBlock) * (Double(c.hiddenSize) * bytesPerWeight + chunk * 4)
+    let program = 48.0 * 1_048_576
+    return UInt64(
+      program + Double(models) * (hidden * 2 + head) + layer + scratch
+        + Double(tokens * MemoryLayout<LogitSummary>.stride * 2))
+  }
+}
+
+/// What the scored tokens came to, in text order.
+public struct TokenScoring: Sendable {
+  /// −ln p(token) under the base, natural logarithm.
+  public internal(set) var baseNLL: [Double] = []
+  /// Empty for one model alone, as are all arrays that compare.
+  public internal(set) var candidateNLL: [Double] = []
+  /// KLD(base‖candidate) of the distributions that predicted the token, in nats.
+  public internal(set) var divergence: [Double] = []
+  /// The base's most probable token was the text's.
+  public internal(set) var baseIsRight: [Bool] = []
+  public internal(set) var candidateIsRight: [Bool] = []
+  /// Both models' most probable tokens are the same.
+  public internal(set) var topAgrees: [Bool] = []
+  /// How many of the five most probable tokens both models share.
+  public internal(set) var top5Overlap: [Int] = []
+  /// Index of the window and position in it (the begin-of-text token has position 0) of each scored token.
+  public internal(set) var window: [Int] = []
+  public internal(set) var position: [Int] = []
+  /// √(Σ(a − b)²/Σa²) of the residual stream behind each layer.
+  public internal(set) var layerDrift: [Double] = []
+}

@@ -1,0 +1,55 @@
+public import Kernels
+public import Llama
+
+/// The stored rows of a weight, in memory for as long as its layer is computed.
+public struct WeightMatrix: Sendable {
+  /// Rows held: outputs.
+  public let rows: Int
+  /// Elements of a row: inputs.
+  public let columns: Int
+  public let format: FloatFormat
+  /// `rows` × `columns` elements, little-endian.
+  public let bytes: [UInt8]
+  public let scales: Scales
+  public let activations: ActivationPrecision
+
+  public enum Scales: Sendable {
+    case none
+    /// One per row.
+    case rowWise([Float])
+    /// One per block, `[ceil(rows/blockRows), ceil(columns/blockColumns)]`.
+    case blocks([Float], rows: Int, columns: Int)
+  }
+
+  public init(
+    rows: Int, columns: Int, format: FloatFormat, bytes: [UInt8], scales: Scales = .none,
+    activations: ActivationPrecision = .float32
+  ) {
+    self.rows = rows
+    self.columns = columns
+    self.format = format
+    self.bytes = bytes
+    self.scales = scales
+    self.activations = activations
+  }
+}
+
+/// What serving does with the activations that a matrix multiplies, when it is emulated.
+public enum ActivationPrecision: Sendable, Hashable {
+  /// They stay as they are.
+  case float32
+  /// Dynamic per-token e4m3: scale = max(min(A, upperBound)/448, 1/(448·512)).
+  case fp8PerToken(upperBound: Float?)
+}
+
+/// Where the forward pass gets its weights from, a layer at a time. Query and key rows are in canonical order, Meta's
+/// interleaved pairs.
+public protocol ModelWeights: Sendable {
+  var configuration: LlamaConfiguration { get }
+
+  /// The matrix of a role, or the rows of `rows` of it. A tied head is answered with the token embedding.
+  func matrix(_ role: TensorRole, rows: Range<Int>?) throws -> WeightMatrix
+
+  /// The values of a norm.
+  func vector(_ role: TensorRole) throws -> [Float]
+}
