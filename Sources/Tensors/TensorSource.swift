@@ -24,6 +24,10 @@ public protocol TensorSource: Sendable {
   /// All tensors, in the source's own order. Names are unique.
   var tensors: [TensorInfo] { get }
 
+  /// The tensor called `name`, compared by UTF-8 bytes. The default looks through all; sources with many tensors have an
+  /// index.
+  func info(_ name: String) -> TensorInfo?
+
   /// Reads `buffer.count` bytes of the tensor called `name`, from byte `offset` of that tensor on.
   /// May be called from several threads at once.
   /// - Throws: `ParseFailure` for an unknown name or a range outside the tensor, `FileFailure` when reading fails.
@@ -31,7 +35,6 @@ public protocol TensorSource: Sendable {
 }
 
 extension TensorSource {
-  /// The tensor called `name`, compared by UTF-8 bytes.
   public func info(_ name: String) -> TensorInfo? {
     tensors.first { $0.name.utf8.elementsEqual(name.utf8) }
   }
