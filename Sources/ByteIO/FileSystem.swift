@@ -1,9 +1,9 @@
 #if canImport(Glibc)
-internal import Glibc
+  internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+  internal import Musl
 #else
-internal import Darwin
+  internal import Darwin
 #endif
 
 /// Questions to and changes of the file system, each with a named failure.
@@ -51,7 +51,9 @@ public enum FileSystem {
   }
 
   public static func createDirectory(_ path: String) throws(FileFailure) {
-    guard mkdir(path, 0o755) == 0 else { throw FileFailure(path: path, operation: "create the directory", errno: errno) }
+    guard mkdir(path, 0o755) == 0 else {
+      throw FileFailure(path: path, operation: "create the directory", errno: errno)
+    }
   }
 
   /// Removes a file, or a directory with all that is in it; symbolic links are removed, not followed.
@@ -101,7 +103,9 @@ public enum FileSystem {
   /// Bytes that an unprivileged process may still write on the file system holding `path`.
   public static func freeSpace(at path: String) throws(FileFailure) -> UInt64 {
     var status = statvfs()
-    guard statvfs(path, &status) == 0 else { throw FileFailure(path: path, operation: "ask for free space", errno: errno) }
+    guard statvfs(path, &status) == 0 else {
+      throw FileFailure(path: path, operation: "ask for free space", errno: errno)
+    }
     return UInt64(status.f_bavail) * UInt64(status.f_frsize)
   }
 
