@@ -1,4 +1,4 @@
-internal import ByteIO
+public import ByteIO
 
 /// One stored tensor: its name in the file's own dialect, its type and shape, and where its bytes are.
 public struct TensorInfo: Sendable, Hashable {
@@ -13,6 +13,21 @@ public struct TensorInfo: Sendable, Hashable {
     self.elementType = elementType
     self.shape = shape
     self.byteCount = byteCount
+  }
+
+  /// A dense tensor: its size follows from type and shape.
+  /// - Throws: `ParseFailure` when the size overflows or is no whole number of bytes.
+  public init(name: String, elementType: ElementType, shape: Shape) throws(ParseFailure) {
+    do throws(ParseFailure) {
+      byteCount = try shape.byteCount(of: elementType)
+    } catch {
+      var failure = error
+      failure.item = name
+      throw failure
+    }
+    self.name = name
+    self.elementType = elementType
+    self.shape = shape
   }
 
   /// Bytes of one row (all but the outermost extent). Zero for an empty tensor.
