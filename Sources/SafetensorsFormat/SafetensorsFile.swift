@@ -34,7 +34,8 @@ public final class SafetensorsFile: TensorSource {
     }
     guard offset >= 0, offset <= entry.info.byteCount, buffer.count <= entry.info.byteCount - offset else {
       throw ParseFailure(
-        "bytes \(offset)..<\(offset + buffer.count) are asked for, the tensor has \(entry.info.byteCount)", file: path,
+        "\(buffer.count) bytes at byte \(offset) of the tensor are asked for, it has \(entry.info.byteCount)",
+        file: path,
         item: name)
     }
     try file.read(at: header.fileRange(of: entry).lowerBound + UInt64(offset), into: &buffer)
