@@ -80,6 +80,27 @@ public enum FileSystem {
     }
   }
 
+  /// Swaps what two names stand for in one step. False, with nothing done, when the system or file system cannot.
+  static func exchange(_ first: String, _ second: String) throws(FileFailure) -> Bool {
+    #if os(Linux)
+      let exchangeFlag: UInt32 = 2  // RENAME_EXCHANGE of renameat2(2)
+      guard let renameat2 else { return false }
+      if renameat2(AT_FDCWD, first, AT_FDCWD, second, exchangeFlag) == 0 { return true }
+      if errno == EINVAL || errno == ENOSYS { return false }
+      throw FileFailure(path: second, operation: "publish", errno: errno)
+    #else
+      return false
+    #endif
+  }
+
+  private typealias Rename =
+    @convention(c) (
+      Int32, UnsafePointer<CChar>, Int32, UnsafePointer<CChar>, UInt32
+    ) -> Int32
+
+  /// Looked up at run time: the C library declares it for GNU sources only, which Swift's import is not.
+  private static let renameat2: Rename? = dlsym(nil, "renameat2").map { unsafeBitCast($0, to: Rename.self) }
+
   private static func systemRename(_ source: String, _ target: String) -> Int32 {
     #if canImport(Glibc)
       Glibc.rename(source, target)

@@ -174,7 +174,7 @@ struct JSONParserTests {
       }
     }
     try parser.end()
-    #expect(log == ["1", "2", "23 t", #"object {"d":null}"#])
+    #expect(log == ["1", "2", "22 t", #"object {"d":null}"#])
   }
 
   @Test func skippedValuesAreCheckedAsStrictly() {

@@ -1,6 +1,8 @@
 import ByteIO
+import Dispatch
 import Foundation
 import Support
+import Synchronization
 import Testing
 
 @Suite("Staged directories")
@@ -119,6 +121,50 @@ struct StagedDirectoryTests {
     let staged = try StagedDirectory(creatingFor: target)
     #expect(try FileSystem.names(in: staged.path) == [])
     try staged.publish(replacing: true)
+    #expect(try names == ["model"])
+  }
+
+  /// While an output is replaced again and again, its name never stands for nothing, nor for a half-written directory.
+  @Test(.enabled(if: TinyDisk.isPossible, "needs a file system that is known to exchange names"))
+  func theNameIsNeverGoneWhileItIsReplaced() throws {
+    let disk = try TinyDisk()
+    let target = disk.path + "/model"
+    try FileSystem.createDirectory(target)
+    try FileSystem.write([0], toNew: target + "/a")
+    let isDone = Atomic<Bool>(false)
+    let gone = Atomic<Int>(0)
+    DispatchQueue.concurrentPerform(iterations: 2) { worker in
+      if worker == 0 {
+        while !isDone.load(ordering: .relaxed) {
+          if !FileSystem.nameIsTaken(target) { gone.add(1, ordering: .relaxed) }
+        }
+      } else {
+        defer { isDone.store(true, ordering: .relaxed) }
+        for round in 1...300 {
+          do {
+            let staged = try StagedDirectory(creatingFor: target)
+            try FileSystem.write([UInt8(round % 256)], toNew: staged.file("a"))
+            try staged.publish(replacing: true)
+          } catch {
+            Issue.record(error)
+          }
+        }
+      }
+    }
+    #expect(gone.load(ordering: .relaxed) == 0)
+    #expect(try content(target) == ["a": [UInt8(300 % 256)]])
+    #expect(try FileSystem.names(in: disk.path) == ["model"])
+  }
+
+  /// Killed between moving the old target aside and naming the new one, where names cannot be exchanged.
+  @Test func aTargetLeftAsideGetsItsNameBack() throws {
+    let partial = StagedDirectory.stagingPath(for: target)
+    try FileSystem.createDirectory(partial)
+    try FileSystem.createDirectory(partial + ".replaced")
+    try FileSystem.write([9], toNew: partial + ".replaced/old")
+    let staged = try StagedDirectory(creatingFor: target)
+    #expect(try content(target) == ["old": [9]])
+    try staged.discard()
     #expect(try names == ["model"])
   }
 
