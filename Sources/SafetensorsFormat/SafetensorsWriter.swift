@@ -1,9 +1,8 @@
 public import ByteIO
-
-internal import Tensors
+public import Tensors
 
 /// Writes planned shards into a directory, tensor parts in any order and from any number of threads.
-public final class SafetensorsWriter: Sendable {
+public final class SafetensorsWriter: TensorSink {
   private struct Place: Sendable {
     let file: Int
     let offset: UInt64
