@@ -1,9 +1,9 @@
 #if canImport(Glibc)
-internal import Glibc
+  internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+  internal import Musl
 #else
-internal import Darwin
+  internal import Darwin
 #endif
 
 /// Questions to and changes of the file system, each with a named failure.
@@ -51,7 +51,9 @@ public enum FileSystem {
   }
 
   public static func createDirectory(_ path: String) throws(FileFailure) {
-    guard mkdir(path, 0o755) == 0 else { throw FileFailure(path: path, operation: "create the directory", errno: errno) }
+    guard mkdir(path, 0o755) == 0 else {
+      throw FileFailure(path: path, operation: "create the directory", errno: errno)
+    }
   }
 
   /// Removes a file, or a directory with all that is in it; symbolic links are removed, not followed.
@@ -78,6 +80,27 @@ public enum FileSystem {
     }
   }
 
+  /// Swaps what two names stand for in one step. False, with nothing done, when the system or file system cannot.
+  static func exchange(_ first: String, _ second: String) throws(FileFailure) -> Bool {
+    #if os(Linux)
+      let exchangeFlag: UInt32 = 2  // RENAME_EXCHANGE of renameat2(2)
+      guard let renameat2 else { return false }
+      if renameat2(AT_FDCWD, first, AT_FDCWD, second, exchangeFlag) == 0 { return true }
+      if errno == EINVAL || errno == ENOSYS { return false }
+      throw FileFailure(path: second, operation: "publish", errno: errno)
+    #else
+      return false
+    #endif
+  }
+
+  private typealias Rename =
+    @convention(c) (
+      Int32, UnsafePointer<CChar>, Int32, UnsafePointer<CChar>, UInt32
+    ) -> Int32
+
+  /// Looked up at run time: the C library declares it for GNU sources only, which Swift's import is not.
+  private static let renameat2: Rename? = dlsym(nil, "renameat2").map { unsafeBitCast($0, to: Rename.self) }
+
   private static func systemRename(_ source: String, _ target: String) -> Int32 {
     #if canImport(Glibc)
       Glibc.rename(source, target)
@@ -101,7 +124,9 @@ public enum FileSystem {
   /// Bytes that an unprivileged process may still write on the file system holding `path`.
   public static func freeSpace(at path: String) throws(FileFailure) -> UInt64 {
     var status = statvfs()
-    guard statvfs(path, &status) == 0 else { throw FileFailure(path: path, operation: "ask for free space", errno: errno) }
+    guard statvfs(path, &status) == 0 else {
+      throw FileFailure(path: path, operation: "ask for free space", errno: errno)
+    }
     return UInt64(status.f_bavail) * UInt64(status.f_frsize)
   }
 

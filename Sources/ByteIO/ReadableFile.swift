@@ -1,9 +1,9 @@
 #if canImport(Glibc)
-internal import Glibc
+  internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+  internal import Musl
 #else
-internal import Darwin
+  internal import Darwin
 #endif
 
 /// A file opened for reading at any offset, from several threads at once. Reads copy into the caller's buffer, so the
@@ -52,7 +52,8 @@ public final class ReadableFile: Sendable {
       guard count > 0 else {
         throw FileFailure(
           path: path, operation: "read", kind: .inputOutput,
-          detail: "the file ends at byte \(offset + UInt64(done)), \(total - done) bytes early; was it changed meanwhile?")
+          detail:
+            "the file ends at byte \(offset + UInt64(done)), \(total - done) bytes early; was it changed meanwhile?")
       }
       done += count
     }

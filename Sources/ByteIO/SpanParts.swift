@@ -15,3 +15,12 @@ extension MutableSpan where Element == UInt8 {
     }
   }
 }
+
+extension Span where Element == UInt8 {
+  /// The same bytes untyped, for parsers. (The standard library's `bytes` counts as unsafe since it admits elements with
+  /// padding, which bytes have not.)
+  public var rawBytes: RawSpan {
+    @_lifetime(copy self)
+    get { bytes }
+  }
+}

@@ -1,9 +1,9 @@
 #if canImport(Glibc)
-internal import Glibc
+  internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+  internal import Musl
 #else
-internal import Darwin
+  internal import Darwin
 #endif
 
 /// A directory that gets its final name only when everything in it is complete: it is built beside the target as
@@ -29,7 +29,7 @@ public final class StagedDirectory: Sendable {
     let path = Self.stagingPath(for: target)
     do {
       try FileSystem.createDirectory(path)
-    } catch where error.kind == .exists {
+    } catch  where error.kind == .exists {
     }
     let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw FileFailure(path: path, operation: "open the directory", errno: errno) }
@@ -42,6 +42,20 @@ public final class StagedDirectory: Sendable {
     self.path = path
     lock = descriptor
     for name in try FileSystem.names(in: path) { try FileSystem.remove(path + "/" + name) }
+    try Self.restore(target, from: Self.asidePath(for: path))
+  }
+
+  /// Where an existing target is for a moment while it is replaced on file systems that cannot exchange names.
+  private static func asidePath(for path: String) -> String { path + ".replaced" }
+
+  /// Undoes a replacement that was cut off: a target that was moved aside and has no successor gets its name back.
+  private static func restore(_ target: String, from aside: String) throws(FileFailure) {
+    guard FileSystem.nameIsTaken(aside) else { return }
+    if FileSystem.nameIsTaken(target) {
+      try FileSystem.remove(aside)
+    } else {
+      try FileSystem.rename(aside, to: target, replacing: false)
+    }
   }
 
   deinit { close(lock) }
@@ -50,13 +64,19 @@ public final class StagedDirectory: Sendable {
   public func file(_ name: String) -> String { path + "/" + name }
 
   /// Flushes the directory and gives it its final name. Files in it must have been flushed by their writers. With
-  /// `replacing`, an existing target is first moved aside, so that at any moment either the old or the new is complete,
-  /// and removed at the end.
+  /// `replacing`, an existing target is exchanged for the new directory in one step and then removed, so that at any
+  /// moment the old or the new is complete under the name. (Where the file system cannot exchange, the old one is moved
+  /// aside first; if the process is killed right then, the next one to stage the same output moves it back.)
   public func publish(replacing: Bool) throws(FileFailure) {
     try FileSystem.synchronizeDirectory(path)
     let parent = FileSystem.parent(of: target)
-    if replacing && FileSystem.nameIsTaken(target) {
-      let old = path + ".replaced"
+    guard replacing && FileSystem.nameIsTaken(target) else {
+      try FileSystem.rename(path, to: target, replacing: false)
+      return try FileSystem.synchronizeDirectory(parent)
+    }
+    var old = path
+    if try !FileSystem.exchange(path, target) {
+      old = Self.asidePath(for: path)
       try FileSystem.remove(old)
       try FileSystem.rename(target, to: old, replacing: false)
       do {
@@ -65,12 +85,9 @@ public final class StagedDirectory: Sendable {
         try? FileSystem.rename(old, to: target, replacing: false)
         throw error
       }
-      try FileSystem.synchronizeDirectory(parent)
-      try FileSystem.remove(old)
-    } else {
-      try FileSystem.rename(path, to: target, replacing: false)
-      try FileSystem.synchronizeDirectory(parent)
     }
+    try FileSystem.synchronizeDirectory(parent)
+    try FileSystem.remove(old)
   }
 
   /// Removes all that was staged.

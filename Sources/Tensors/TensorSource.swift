@@ -1,4 +1,4 @@
-internal import ByteIO
+public import ByteIO
 
 /// One stored tensor: its name in the file's own dialect, its type and shape, and where its bytes are.
 public struct TensorInfo: Sendable, Hashable {
@@ -15,6 +15,21 @@ public struct TensorInfo: Sendable, Hashable {
     self.byteCount = byteCount
   }
 
+  /// A dense tensor: its size follows from type and shape.
+  /// - Throws: `ParseFailure` when the size overflows or is no whole number of bytes.
+  public init(name: String, elementType: ElementType, shape: Shape) throws(ParseFailure) {
+    do throws(ParseFailure) {
+      byteCount = try shape.byteCount(of: elementType)
+    } catch {
+      var failure = error
+      failure.item = name
+      throw failure
+    }
+    self.name = name
+    self.elementType = elementType
+    self.shape = shape
+  }
+
   /// Bytes of one row (all but the outermost extent). Zero for an empty tensor.
   public var rowByteCount: Int { shape.rows == 0 ? 0 : byteCount / shape.rows }
 }
@@ -24,6 +39,10 @@ public protocol TensorSource: Sendable {
   /// All tensors, in the source's own order. Names are unique.
   var tensors: [TensorInfo] { get }
 
+  /// The tensor called `name`, compared by UTF-8 bytes. The default looks through all; sources with many tensors have an
+  /// index.
+  func info(_ name: String) -> TensorInfo?
+
   /// Reads `buffer.count` bytes of the tensor called `name`, from byte `offset` of that tensor on.
   /// May be called from several threads at once.
   /// - Throws: `ParseFailure` for an unknown name or a range outside the tensor, `FileFailure` when reading fails.
@@ -31,7 +50,6 @@ public protocol TensorSource: Sendable {
 }
 
 extension TensorSource {
-  /// The tensor called `name`, compared by UTF-8 bytes.
   public func info(_ name: String) -> TensorInfo? {
     tensors.first { $0.name.utf8.elementsEqual(name.utf8) }
   }

@@ -1,14 +1,19 @@
 /// What a JSON document may contain beyond or short of RFC 8259. Strictness is a value: each caller states its own.
 public struct JSONRules: Sendable {
-  /// Nesting of arrays and objects.
+  /// Arrays and objects that may be open at the same time, the outermost included.
   public var maximumDepth = 64
   public var duplicateKeys = DuplicateKeys.refused
+  /// Refuse numbers beyond the range of a double, such as `1e999`, even where nobody asks for their value.
+  public var numbersMustBeFinite = false
 
   public enum DuplicateKeys: Sendable { case refused, lastWins }
 
-  public init(maximumDepth: Int = 64, duplicateKeys: DuplicateKeys = .refused) {
+  public init(
+    maximumDepth: Int = 64, duplicateKeys: DuplicateKeys = .refused, numbersMustBeFinite: Bool = false
+  ) {
     self.maximumDepth = maximumDepth
     self.duplicateKeys = duplicateKeys
+    self.numbersMustBeFinite = numbersMustBeFinite
   }
 }
 
@@ -17,8 +22,9 @@ extension JSONValue {
   /// white space. Lone surrogate escapes, raw control characters and invalid UTF-8 are refused.
   /// - Parameter base: offset of `bytes` in the file, for the failure's offset.
   public init(parsing bytes: RawSpan, base: UInt64 = 0, rules: JSONRules = JSONRules()) throws(ParseFailure) {
-    var parser = JSONParser(bytes: bytes, base: base, rules: rules)
-    self = try parser.document()
+    var parser = JSONParser(bytes, base: base, rules: rules)
+    self = try parser.value()
+    try parser.end()
   }
 
   public init(parsing text: String, rules: JSONRules = JSONRules()) throws(ParseFailure) {
@@ -27,18 +33,33 @@ extension JSONValue {
   }
 }
 
-/// Recursive descent with a depth limit. Works on bytes; strings are checked for UTF-8 where they are cut out.
-struct JSONParser: ~Escapable {
-  let bytes: RawSpan
-  let base: UInt64
-  let rules: JSONRules
-  var position = 0
+/// Reads a JSON document front to back, either whole (`value()`) or part by part, so that a large document with a known
+/// structure never becomes a tree. Recursive descent over bytes with a depth limit; strings are checked for UTF-8 where
+/// they are cut out. After a failure the position is undefined.
+public struct JSONParser: ~Escapable {
+  private let bytes: RawSpan
+  private let base: UInt64
+  private let rules: JSONRules
+  private var position = 0
+  private var depth = 0
 
+  /// - Parameter base: offset of `bytes` in the file, for the failures' offsets.
   @_lifetime(copy bytes)
-  init(bytes: RawSpan, base: UInt64, rules: JSONRules) {
+  public init(_ bytes: RawSpan, base: UInt64 = 0, rules: JSONRules = JSONRules()) {
     self.bytes = bytes
     self.base = base
     self.rules = rules
+  }
+
+  /// What kind of value comes next.
+  public enum Kind: Sendable, Equatable { case null, bool, number, string, array, object }
+
+  /// Offset in the file of the next byte that is not white space.
+  public var offset: UInt64 {
+    mutating get {
+      skipSpace()
+      return base + UInt64(position)
+    }
   }
 
   private func byte(at index: Int) -> UInt8? {
@@ -51,31 +72,59 @@ struct JSONParser: ~Escapable {
     ParseFailure("not valid JSON: \(message)", offset: base + UInt64(index ?? position))
   }
 
-  mutating func document() throws(ParseFailure) -> JSONValue {
-    let value = try value(depth: 0)
-    skipSpace()
-    guard position == bytes.byteCount else { throw failure("more bytes behind the document") }
-    return value
-  }
-
   private mutating func skipSpace() {
     while let byte = current, byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D { position += 1 }
   }
 
-  private mutating func value(depth: Int) throws(ParseFailure) -> JSONValue {
-    guard depth <= rules.maximumDepth else { throw failure("nested deeper than \(rules.maximumDepth) levels") }
+  // MARK: Values
+
+  /// The kind of the next value, told from its first byte.
+  public mutating func kind() throws(ParseFailure) -> Kind {
     skipSpace()
     switch current {
-    case UInt8(ascii: "{"): return try object(depth: depth)
-    case UInt8(ascii: "["): return try array(depth: depth)
-    case UInt8(ascii: "\""): return .string(try string())
-    case UInt8(ascii: "t"): return try literal("true", .bool(true))
-    case UInt8(ascii: "f"): return try literal("false", .bool(false))
-    case UInt8(ascii: "n"): return try literal("null", .null)
-    case .some(let byte) where byte == UInt8(ascii: "-") || isDigit(byte): return .number(try number())
+    case UInt8(ascii: "{"): return .object
+    case UInt8(ascii: "["): return .array
+    case UInt8(ascii: "\""): return .string
+    case UInt8(ascii: "t"), UInt8(ascii: "f"): return .bool
+    case UInt8(ascii: "n"): return .null
+    case .some(let byte) where byte == UInt8(ascii: "-") || isDigit(byte): return .number
     case .some(let byte): throw failure("a value cannot start with byte \(byte)")
     case nil: throw failure("the document ends where a value is expected")
     }
+  }
+
+  /// The next value with all that is in it.
+  public mutating func value() throws(ParseFailure) -> JSONValue {
+    switch try kind() {
+    case .null: return try literal("null", .null)
+    case .bool:
+      return current == UInt8(ascii: "t") ? try literal("true", .bool(true)) : try literal("false", .bool(false))
+    case .number: return .number(try number())
+    case .string: return .string(try string())
+    case .array:
+      var elements: [JSONValue] = []
+      try readArray { (parser) throws(ParseFailure) in elements.append(try parser.value()) }
+      return .array(elements)
+    case .object: return .object(try objectValue())
+    }
+  }
+
+  /// Reads the next value, checks it as strictly as any other, and forgets it.
+  public mutating func skipValue() throws(ParseFailure) {
+    switch try kind() {
+    case .null: _ = try literal("null", .null)
+    case .bool: _ = try literal(current == UInt8(ascii: "t") ? "true" : "false", .null)
+    case .number: try numberToken()
+    case .string: _ = try string()
+    case .array: try readArray { (parser) throws(ParseFailure) in try parser.skipValue() }
+    case .object: try readObject { (_, _, parser) throws(ParseFailure) in try parser.skipValue() }
+    }
+  }
+
+  /// Checks that nothing but white space follows.
+  public mutating func end() throws(ParseFailure) {
+    skipSpace()
+    guard position == bytes.byteCount else { throw failure("more bytes behind the document") }
   }
 
   private mutating func literal(_ word: StaticString, _ value: JSONValue) throws(ParseFailure) -> JSONValue {
@@ -87,61 +136,76 @@ struct JSONParser: ~Escapable {
     return value
   }
 
-  private mutating func object(depth: Int) throws(ParseFailure) -> JSONValue {
-    position += 1
+  private mutating func objectValue() throws(ParseFailure) -> JSONObject {
     var members: [(key: String, value: JSONValue)] = []
-    var seen: [[UInt8]: Int] = [:]
-    skipSpace()
-    if current == UInt8(ascii: "}") {
-      position += 1
-      return .object(JSONObject())
+    var seen: [UTF8Key: Int] = [:]
+    let start = base
+    let lastWins = rules.duplicateKeys == .lastWins
+    try readObject { (key, offset, parser) throws(ParseFailure) in
+      let value = try parser.value()
+      let earlier = seen.updateValue(members.count, forKey: UTF8Key(key))
+      guard let earlier else { return members.append((key, value)) }
+      guard lastWins else { throw parser.failure("the name \"\(key)\" appears twice", at: Int(offset - start)) }
+      seen[UTF8Key(key)] = earlier
+      members[earlier].value = value
     }
-    while true {
+    return JSONObject(members)
+  }
+
+  // MARK: Containers
+
+  /// Reads the next value, which must be an object. `member` is called for each member in order with its name and the
+  /// offset of the name in the file, and must read exactly its value. Repeated names are the caller's business.
+  public mutating func readObject(
+    _ member: (_ key: String, _ offset: UInt64, _ parser: inout JSONParser) throws(ParseFailure) -> Void
+  ) throws(ParseFailure) {
+    try enter(UInt8(ascii: "{"), "an object")
+    var isFirst = true
+    while try !leave(UInt8(ascii: "}"), "}", isFirst: isFirst) {
+      isFirst = false
       skipSpace()
       guard current == UInt8(ascii: "\"") else { throw failure("expected a member name") }
-      let start = position
+      let start = base + UInt64(position)
       let key = try string()
       skipSpace()
       guard current == UInt8(ascii: ":") else { throw failure("expected ':' after a member name") }
       position += 1
-      let value = try value(depth: depth + 1)
-      if let earlier = seen.updateValue(members.count, forKey: Array(key.utf8)) {
-        guard rules.duplicateKeys == .lastWins else { throw failure("the name \"\(key)\" appears twice", at: start) }
-        seen[Array(key.utf8)] = earlier
-        members[earlier].value = value
-      } else {
-        members.append((key, value))
-      }
-      skipSpace()
-      switch current {
-      case UInt8(ascii: ","): position += 1
-      case UInt8(ascii: "}"):
-        position += 1
-        return .object(JSONObject(members))
-      default: throw failure("expected ',' or '}' in an object")
-      }
+      try member(key, start, &self)
     }
   }
 
-  private mutating func array(depth: Int) throws(ParseFailure) -> JSONValue {
-    position += 1
-    var elements: [JSONValue] = []
+  /// Reads the next value, which must be an array. `element` is called for each element and must read exactly it.
+  public mutating func readArray(
+    _ element: (_ parser: inout JSONParser) throws(ParseFailure) -> Void
+  ) throws(ParseFailure) {
+    try enter(UInt8(ascii: "["), "an array")
+    var isFirst = true
+    while try !leave(UInt8(ascii: "]"), "]", isFirst: isFirst) {
+      isFirst = false
+      try element(&self)
+    }
+  }
+
+  private mutating func enter(_ open: UInt8, _ what: String) throws(ParseFailure) {
     skipSpace()
-    if current == UInt8(ascii: "]") {
+    guard current == open else { throw failure("expected \(what)") }
+    guard depth < rules.maximumDepth else { throw failure("nested deeper than \(rules.maximumDepth) levels") }
+    depth += 1
+    position += 1
+  }
+
+  /// True when the container ends here; else the comma, if one is due, has been passed.
+  private mutating func leave(_ close: UInt8, _ name: String, isFirst: Bool) throws(ParseFailure) -> Bool {
+    skipSpace()
+    if current == close {
       position += 1
-      return .array([])
+      depth -= 1
+      return true
     }
-    while true {
-      elements.append(try value(depth: depth + 1))
-      skipSpace()
-      switch current {
-      case UInt8(ascii: ","): position += 1
-      case UInt8(ascii: "]"):
-        position += 1
-        return .array(elements)
-      default: throw failure("expected ',' or ']' in an array")
-      }
-    }
+    if isFirst { return false }
+    guard current == UInt8(ascii: ",") else { throw failure("expected ',' or '\(name)'") }
+    position += 1
+    return false
   }
 }
 
@@ -155,7 +219,16 @@ extension JSONParser {
     while isDigit(current) { position += 1 }
   }
 
-  private mutating func number() throws(ParseFailure) -> JSONNumber {
+  /// The next value, which must be a number, as it is spelled.
+  public mutating func number() throws(ParseFailure) -> JSONNumber {
+    skipSpace()
+    let start = position
+    try numberToken()
+    return JSONNumber(text: try text(start..<position))
+  }
+
+  private mutating func numberToken() throws(ParseFailure) {
+    skipSpace()
     let start = position
     if current == UInt8(ascii: "-") { position += 1 }
     if current == UInt8(ascii: "0") {
@@ -173,7 +246,9 @@ extension JSONParser {
       if current == UInt8(ascii: "+") || current == UInt8(ascii: "-") { position += 1 }
       try digits()
     }
-    return JSONNumber(text: try text(start..<position))
+    if rules.numbersMustBeFinite, Double(try text(start..<position))?.isFinite != true {
+      throw failure("the number is beyond the range of a double", at: start)
+    }
   }
 
   private func text(_ range: Range<Int>) throws(ParseFailure) -> String {
@@ -189,24 +264,29 @@ extension JSONParser {
 // MARK: - Strings
 
 extension JSONParser {
-  private mutating func string() throws(ParseFailure) -> String {
+  /// The next value, which must be a string, with its escapes resolved.
+  public mutating func string() throws(ParseFailure) -> String {
+    skipSpace()
+    guard current == UInt8(ascii: "\"") else { throw failure("expected a string") }
     position += 1
     let start = position
-    var result: String?
+    var result = ""
     var plainStart = start
     while true {
       guard let byte = current else { throw failure("a string has no end", at: start) }
       if byte == UInt8(ascii: "\"") {
         let tail = try text(plainStart..<position)
         position += 1
-        return result.map { $0 + tail } ?? tail
+        if plainStart == start { return tail }
+        result += tail
+        return result
       }
       if byte < 0x20 { throw failure("raw control character in a string") }
       if byte == UInt8(ascii: "\\") {
-        var text = (result ?? "") + (try text(plainStart..<position))
+        // Appending in place keeps a string that is all escapes linear in its length.
+        if plainStart < position { result += try text(plainStart..<position) }
         position += 1
-        text.unicodeScalars.append(try escape())
-        result = text
+        result.unicodeScalars.append(try escape())
         plainStart = position
       } else {
         position += 1
@@ -249,7 +329,7 @@ extension JSONParser {
   private mutating func hexadecimal() throws(ParseFailure) -> UInt16 {
     var value: UInt16 = 0
     for _ in 0..<4 {
-      guard let byte = current, let digit = Character(Unicode.Scalar(byte)).hexDigitValue, byte < 0x80 else {
+      guard let byte = current, byte < 0x80, let digit = Character(Unicode.Scalar(byte)).hexDigitValue else {
         throw failure("expected four hexadecimal digits")
       }
       value = value << 4 | UInt16(digit)

@@ -7,7 +7,8 @@ public enum JSONLayout: Sendable {
 }
 
 extension JSONValue {
-  /// The document as text. Strings are escaped minimally: the quote, the backslash and control characters.
+  /// The document as text. Strings are escaped minimally, as serde_json and Python (without `ensure_ascii`) do: the
+  /// quote, the backslash and the characters below U+0020, with the short forms where there are any.
   public func serialized(_ layout: JSONLayout = .indented) -> String {
     var text = ""
     write(to: &text, layout: layout, level: 0)
@@ -50,6 +51,11 @@ extension JSONValue {
 
   private static func write(_ string: String, to text: inout String) {
     text += "\""
+    defer { text += "\"" }
+    if string.utf8.allSatisfy({ $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }) {
+      text += string
+      return
+    }
     for scalar in string.unicodeScalars {
       switch scalar {
       case "\"": text += "\\\""
@@ -57,12 +63,13 @@ extension JSONValue {
       case "\n": text += "\\n"
       case "\r": text += "\\r"
       case "\t": text += "\\t"
+      case "\u{08}": text += "\\b"
+      case "\u{0C}": text += "\\f"
       case _ where scalar.value < 0x20:
         let digits = String(scalar.value, radix: 16)
         text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
       default: text.unicodeScalars.append(scalar)
       }
     }
-    text += "\""
   }
 }
