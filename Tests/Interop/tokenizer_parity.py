@@ -132,7 +132,7 @@ class Generator:
         return self.many(lambda: self.choice(WORDS) + self.choice([" ", " ", " ", "\n", ", ", ". ", "  ", "-"]), 1, 30)
 
     def edges(self):
-        return self.many(lambda: chr(self.choice(EDGES) ) + self.choice(["", "", "a", " ", "1"]), 1, 20)
+        return self.many(lambda: chr(self.choice(EDGES)) + self.choice(["", "", "a", " ", "1"]), 1, 20)
 
     def short(self):
         return self.many(lambda: self.choice([*"abest 'S1!\n\r\t", "ſ", "é", "\u00a0", "\u3000"]), 1, 8)
@@ -210,4 +210,5 @@ def main():
     sys.exit(1 if failures else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -10,12 +10,27 @@
 ///     \s*[\r\n]+                        5  white space up to the last newline of its run
 ///     \s+(?!\S)                         6  white space but its last scalar, unless the text ends there
 ///     \s+                               7  that last scalar
-struct Llama3Splitter: Sendable {
-  static let pattern =
+package struct Llama3Splitter: Sendable {
+  package static let pattern =
     #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"#
     + #"|\s*[\r\n]+|\s+(?!\S)|\s+"#
 
   private let classes = ScalarClasses.shared
+
+  package init() {}
+
+  /// The lengths in bytes of the pieces of well-formed UTF-8.
+  package func pieceLengths(of bytes: [UInt8]) -> [Int] {
+    let text = bytes.span
+    var lengths: [Int] = []
+    var position = 0
+    while position < text.count {
+      let end = end(ofPieceAt: position, in: text)
+      lengths.append(end - position)
+      position = end
+    }
+    return lengths
+  }
 
   /// The class of the scalar that starts at a position, and where the next one starts.
   private struct Reading {

@@ -1,18 +1,18 @@
 /// What the split pattern wants to know about a scalar.
-enum ScalarClass: UInt8 {
+package enum ScalarClass: UInt8, Sendable {
   case other, letter, number, whiteSpace
   /// U+000A and U+000D: white space too, but named by the pattern.
   case newline
 }
 
 /// A two-level table of `ScalarClass` over all scalar values.
-struct ScalarClasses: Sendable {
+package struct ScalarClasses: Sendable {
   private static let blockBits: UInt32 = 8
   /// Where the block of a scalar starts in `classes`, by the scalar's upper bits.
   private let blocks: [UInt16]
   private let classes: [UInt8]
 
-  static let shared = ScalarClasses()
+  package static let shared = ScalarClasses()
 
   private init() {
     var flat = [UInt8](repeating: ScalarClass.other.rawValue, count: 0x110000)
@@ -51,5 +51,5 @@ struct ScalarClasses: Sendable {
     return classes[block << Int(Self.blockBits) | Int(scalar & (1 << Self.blockBits - 1))]
   }
 
-  subscript(scalar: UInt32) -> ScalarClass { ScalarClass(rawValue: rawClass(of: scalar)) ?? .other }
+  package subscript(scalar: UInt32) -> ScalarClass { ScalarClass(rawValue: rawClass(of: scalar)) ?? .other }
 }

@@ -3,10 +3,10 @@
 /// The scalars that three classes of the Llama 3 split pattern match, measured on tiktoken
 /// 0.14.0 and tokenizers 0.23.3, which agree on every scalar. Swift's own properties follow
 /// whatever Unicode version the runtime has, so they are not used.
-enum UnicodeClasses {
+package enum UnicodeClasses {
   /// SHA-256 over one byte per scalar value, U+0000 to U+10FFFF without surrogates: 1 letter, 2 number, 3 white
   /// space, 0 anything else.
-  static let digest = "d574d35a9a83bf26e4d3e6a9f59925b055a5d1de2f1d4094240570adfb54799e"
+  package static let digest = "d574d35a9a83bf26e4d3e6a9f59925b055a5d1de2f1d4094240570adfb54799e"
 
   /// `\p{L}`: 141028 scalars. First and last of each range, alternating.
   static let letters: [UInt32] = [
