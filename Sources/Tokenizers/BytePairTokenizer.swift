@@ -4,6 +4,10 @@ public import ByteIO
 ///
 /// Made from a `tokenizer.model` (tiktoken's ranks) or from a `tokenizer.json` (vocabulary and merge rules); both forms
 /// of one tokenizer give the same ids.
+///
+/// Ids are those of tiktoken and tokenizers for the text as a whole. Meta's own wrapper cuts a text every 400,000
+/// characters, and where white space or anything else runs for more than 25,000, before it calls tiktoken: its ids can
+/// differ at those cuts.
 public struct BytePairTokenizer: Tokenizer {
   public let vocabularySize: Int
   public let beginOfText: Int32?
@@ -91,7 +95,6 @@ public struct BytePairTokenizer: Tokenizer {
     return low < specialTokens.count && specialTokens[low].id == id ? specialTokens[low] : nil
   }
 
-  /// The bytes of an id; a special token's are its name. Nil for an id that is not in use.
   public func bytes(of id: Int32) -> [UInt8]? {
     model.tokens.bytes(of: id).map { Array($0) } ?? special(id).map { Array($0.text.utf8) }
   }

@@ -27,6 +27,9 @@ public protocol Tokenizer: Sendable {
   /// - Throws: `ParseFailure` for an id that the vocabulary does not have; its `offset` is the index in `ids`.
   func decode(_ ids: [Int32]) throws(ParseFailure) -> [UInt8]
 
+  /// The bytes of an id; a special token's are its name. Nil for an id that is not in use.
+  func bytes(of id: Int32) -> [UInt8]?
+
   /// The tokenizer's meaning for plain text, independent of the files it came from: two tokenizers with equal canonical
   /// forms give equal ids. Made to be hashed. Names of special tokens are left out, because Meta's and Hugging Face's
   /// releases of one vocabulary name some reserved tokens differently; their ids are in.

@@ -161,6 +161,14 @@ struct TokenizerJSONTests {
     }
   }
 
+  @Test("rejects a token that the vocabulary names twice")
+  func rejectsDoubledNames() throws {
+    let text = String(decoding: good.bytes, as: UTF8.self).replacing(#""abc":257"#, with: #""ab":257"#)
+    #expect(text.utf8.count < good.bytes.count)
+    let failure = #expect(throws: ParseFailure.self) { try BytePairTokenizer(tokenizerJSON: Array(text.utf8)) }
+    #expect(failure?.message.contains("\"ab\" appears twice") == true)
+  }
+
   @Test("both spellings of merges", arguments: [true, false])
   func spellings(asPairs: Bool) throws {
     let tokenizer = try SmallJSON(asPairs: asPairs).tokenizer()
