@@ -101,9 +101,13 @@ public struct BytePairTokenizer: Tokenizer {
 
   /// Little-endian throughout: the name of the scheme and the split pattern, each as a UInt32 length and UTF-8; a byte
   /// 1 if whole pieces are taken; then a record per id in use, ascending: UInt32 id, UInt32 length, bytes (special
-  /// tokens: length 0xFFFFFFFF and no bytes); UInt32 0xFFFFFFFF; the id of the begin-of-text token, or 0xFFFFFFFF. Merge
-  /// rules follow as triples of UInt32 (left, right, result) only if their order is not that of the ids they make:
-  /// otherwise they are what the vocabulary implies, and files list more or fewer of them.
+  /// tokens: length 0xFFFFFFFF and no bytes); UInt32 0xFFFFFFFF; the id of the begin-of-text token, or 0xFFFFFFFF.
+  /// Merge rules follow, as triples of UInt32 (left, right, result), only if they are not in the order of the ids
+  /// they make.
+  ///
+  /// Rules in that order are taken for those that the vocabulary implies, even when a `tokenizer.json` lists fewer, as
+  /// trained tokenizers do: otherwise the two forms of one tokenizer would never be equal. A list so incomplete that
+  /// ids differ is not noticed here.
   public var canonicalForm: [UInt8] {
     var form: [UInt8] = []
     func append(_ value: UInt32) {

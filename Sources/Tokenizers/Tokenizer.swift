@@ -30,9 +30,9 @@ public protocol Tokenizer: Sendable {
   /// The bytes of an id; a special token's are its name. Nil for an id that is not in use.
   func bytes(of id: Int32) -> [UInt8]?
 
-  /// The tokenizer's meaning for plain text, independent of the files it came from: two tokenizers with equal canonical
-  /// forms give equal ids. Made to be hashed. Names of special tokens are left out, because Meta's and Hugging Face's
-  /// releases of one vocabulary name some reserved tokens differently; their ids are in.
+  /// The tokenizer's meaning for plain text, independent of the form of the files it came from. Made to be hashed.
+  /// Names of special tokens are left out, because Meta's and Hugging Face's releases of one vocabulary name some
+  /// reserved tokens differently; their ids are in.
   var canonicalForm: [UInt8] { get }
 }
 
