@@ -1,5 +1,6 @@
 import ByteIO
 import Foundation
+import Support
 import Testing
 import Verification
 
@@ -93,6 +94,28 @@ import Verification
     let error = #expect(throws: ParseFailure.self) { try parse(bad.text) }
     #expect(error?.file == "p.yaml")
     #expect(error?.description.contains(bad.says) == true, "\(error?.description ?? "")")
+  }
+
+  @Test("random damage to a policy is refused or yields a policy that reads back")
+  func damage() throws {
+    let seed = SeededRandom.freshSeed()
+    var random = SeededRandom(seed: seed)
+    let seeds = ["name: a-b\nmaximum_ratio: 1.01 # c\nexact: true\n", #"{"name":"a","maximum_kld_p99":0.5}"#]
+    let alphabet = Array("{}[]:,-?&*!|>'\"#%@` \n\t~0e.".utf8)
+    for run in 0..<4000 {
+      var bytes = Array(seeds[run % 2].utf8)
+      for _ in 0..<Int.random(in: 1...6, using: &random) {
+        let at = Int.random(in: 0..<bytes.count, using: &random)
+        let byte = alphabet.randomElement(using: &random) ?? 0
+        if Bool.random(using: &random) { bytes[at] = byte } else { bytes.insert(byte, at: at) }
+      }
+      do {
+        let policy = try Policy(parsing: bytes, file: "p")
+        #expect(try parse(policy.canonicalText) == policy, "seed \(seed)")
+      } catch {
+        #expect(error.file == "p", "seed \(seed)")
+      }
+    }
   }
 
   @Test func notText() {

@@ -224,6 +224,15 @@ final class XMLReader: NSObject, XMLParserDelegate {
 }
 
 @Suite struct EvidenceTests {
+  @Test("a report's folder holds five files, the evidence among them")
+  func files() throws {
+    let scores = Sample.scores()
+    let files = try Sample.report(scores).files(scores: scores)
+    #expect(files.map(\.name) == ["report.json", "report.html", "report.md", "junit.xml", "tokens.bin"])
+    #expect(try Evidence.decode(#require(files.last).bytes) == scores)
+    #expect(files.allSatisfy { !$0.bytes.isEmpty })
+  }
+
   @Test("evidence comes back bit by bit, so the report does too", arguments: [true, false])
   func roundTrip(_ hasCandidate: Bool) throws {
     let scores = hasCandidate ? Sample.scores() : Sample.alone()
