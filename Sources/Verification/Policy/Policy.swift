@@ -1,0 +1,76 @@
+public import ByteIO
+
+/// What a candidate must hold to. Each limit that is set becomes a gate, tested at 95 % one-sided confidence; a
+/// candidate passes when it passes all gates, so the chance that a candidate beyond any limit passes is at most 5 %
+/// (intersection–union test: adding gates never raises it).
+public struct Policy: Sendable, Equatable {
+  public var name: String
+  /// The candidate must be the base: every score equal, every KL divergence exactly zero.
+  public var exact = false
+  /// The perplexity ratio's upper bound must not exceed it.
+  public var maximumRatio: Double?
+  /// Nats per token.
+  public var maximumKLDMean: Double?
+  /// Nats: 99 % of the tokens must lie below it.
+  public var maximumKLDP99: Double?
+  /// Share of tokens, 0…1.
+  public var minimumTop1Agreement: Double?
+  /// Fewer scored tokens never decide: the verdict is inconclusive at best.
+  public var minimumTokens: Int?
+
+  public init(
+    name: String, exact: Bool = false, maximumRatio: Double? = nil, maximumKLDMean: Double? = nil,
+    maximumKLDP99: Double? = nil, minimumTop1Agreement: Double? = nil, minimumTokens: Int? = nil
+  ) {
+    self.name = name
+    self.exact = exact
+    self.maximumRatio = maximumRatio
+    self.maximumKLDMean = maximumKLDMean
+    self.maximumKLDP99 = maximumKLDP99
+    self.minimumTop1Agreement = minimumTop1Agreement
+    self.minimumTokens = minimumTokens
+  }
+
+  /// Lossy work at 8 bits: perplexity may rise by one per cent.
+  public static let fp8 = Policy(name: "fp8", maximumRatio: 1.01)
+  /// Lossless work: no score may differ at all.
+  public static let lossless = Policy(name: "lossless", exact: true)
+
+  public static let builtIn: [Policy] = [.fp8, .lossless]
+
+  /// The built-in policy `name`, if there is one.
+  public static func named(_ name: String) -> Policy? { builtIn.first { $0.name.utf8.elementsEqual(name.utf8) } }
+
+  /// The limits under their keys in a policy file, in the order of the documentation.
+  package var limits: [(key: PolicyKey, value: JSONValue)] {
+    var limits: [(key: PolicyKey, value: JSONValue)] = []
+    if exact { limits.append((.exact, true)) }
+    let numbers: [(PolicyKey, Double?)] = [
+      (.maximumRatio, maximumRatio), (.maximumKLDMean, maximumKLDMean), (.maximumKLDP99, maximumKLDP99),
+      (.minimumTop1Agreement, minimumTop1Agreement),
+    ]
+    for case (let key, let value?) in numbers { limits.append((key, .number(JSONNumber(value)))) }
+    if let minimumTokens { limits.append((.minimumTokens, .number(JSONNumber(minimumTokens)))) }
+    return limits
+  }
+
+  /// The policy as one JSON object.
+  public var json: JSONValue {
+    .object(JSONObject([("name", .string(name))] + limits.map { ($0.key.rawValue, $0.value) }))
+  }
+
+  /// One spelling for equal policies, whatever file they came from, without white space: what a digest of the policy
+  /// covers.
+  public var canonicalText: String { json.serialized(.compact) }
+}
+
+/// The keys of a policy file.
+package enum PolicyKey: String, CaseIterable, Sendable {
+  case name
+  case exact
+  case maximumRatio = "maximum_ratio"
+  case maximumKLDMean = "maximum_kld_mean"
+  case maximumKLDP99 = "maximum_kld_p99"
+  case minimumTop1Agreement = "minimum_top1_agreement"
+  case minimumTokens = "minimum_tokens"
+}

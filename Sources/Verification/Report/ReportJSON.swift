@@ -1,0 +1,200 @@
+public import ByteIO
+internal import Foundation
+
+/// Members in order; a number that is not finite becomes null.
+private struct Members {
+  private(set) var list: [(key: String, value: JSONValue)] = []
+
+  mutating func set(_ key: String, _ value: JSONValue) { list.append((key, value)) }
+  mutating func set(_ key: String, _ value: Double?) { list.append((key, Self.number(value))) }
+  mutating func set(_ key: String, _ value: Int) { list.append((key, .number(JSONNumber(value)))) }
+  mutating func set(_ key: String, _ value: String) { list.append((key, .string(value))) }
+  var object: JSONValue { .object(JSONObject(list)) }
+
+  static func number(_ value: Double?) -> JSONValue {
+    value.flatMap { $0.isFinite ? .number(JSONNumber($0)) : nil } ?? .null
+  }
+  static func pair(_ range: ClosedRange<Double>?) -> JSONValue {
+    .array([number(range?.lowerBound), number(range?.upperBound)])
+  }
+}
+
+extension VerificationReport {
+  /// The document `report.json`. Its keys are a contract (schema `llama-verify/1`): members that compare a candidate are
+  /// absent for one model alone, and a number that could not be computed or is not finite is null. Beside the contract's
+  /// members stand: `gates`, `warnings`, `text`; `policy.limits`; the further fields of `perplexity`, `kld`, `agreement`,
+  /// `positions` and `run` that a reader may want.
+  public var json: JSONValue {
+    var top = Members()
+    top.set("schema", Self.schema)
+    top.set("verdict", verdict.rawValue)
+    top.set("exit_code", Int(exitCode))
+    if hasCandidate { top.set("policy", policyJSON) }
+    top.set("base", Self.identity(subject.base))
+    if let candidate = subject.candidate { top.set("candidate", Self.identity(candidate)) }
+    var scored = Members()
+    scored.set("scored", tokens)
+    scored.set("windows", windows)
+    scored.set("context", subject.scoring.context)
+    scored.set("protocol", subject.scoring.name)
+    top.set("tokens", scored.object)
+    top.set("perplexity", perplexityJSON)
+    top.set("nll", nllJSON)
+    if hasCandidate {
+      top.set("kld", kldJSON)
+      top.set("agreement", agreementJSON)
+      top.set("positions", .array((drift?.positions ?? []).map(Self.position)))
+      top.set("layers", .array(subject.layers.map(Self.layer)))
+      top.set("tensors", .array(subject.tensors.map(Self.tensor)))
+    }
+    top.set("run", runJSON)
+    top.set("gates", .array(judgement.gates.map(Self.gate)))
+    top.set("warnings", .array(warnings.map { .string($0) }))
+    top.set("text", textJSON)
+    return top.object
+  }
+
+  /// `report.json` as text.
+  public var jsonText: String { json.serialized(.indented) }
+
+  private var policyJSON: JSONValue {
+    var policy = Members()
+    policy.set("name", subject.policy.name)
+    policy.set("limits", .object(JSONObject(subject.policy.limits.map { ($0.key.rawValue, $0.value) })))
+    if let digest = subject.policyDigest { policy.set("sha256", digest) }
+    return policy.object
+  }
+
+  private static func identity(_ model: ModelIdentity) -> JSONValue {
+    var members = Members()
+    members.set("path", model.path)
+    members.set("layout", model.layout)
+    members.set("digest", model.digest)
+    return members.object
+  }
+
+  private var perplexityJSON: JSONValue {
+    var members = Members()
+    members.set("base", base?.perplexity)
+    if hasCandidate {
+      members.set("candidate", drift?.candidate.perplexity)
+      members.set("ratio", drift?.ratio)
+      members.set("ln_ratio", drift?.lnRatio.mean)
+      members.set("ln_ratio_se", drift?.lnRatio.standardError)
+      members.set("ratio_ci95", Members.pair(drift?.ratioInterval95))
+      members.set("bootstrap", bootstrapJSON)
+      members.set("minimum_detectable_ratio", drift?.minimumDetectableLnRatio.map { exp($0) })
+      members.set("tokens_to_decide", judgement.tokensToDecide.map { .number(JSONNumber($0)) } ?? .null)
+      members.set("window_autocorrelation", drift?.windowAutocorrelation)
+    }
+    members.set("base_ci95", Members.pair(base?.nllPerToken.interval95.map { exp($0.lowerBound)...exp($0.upperBound) }))
+    return members.object
+  }
+
+  private var bootstrapJSON: JSONValue {
+    var members = Members()
+    members.set("method", "BCa over windows")
+    members.set("seed", .number(JSONNumber(subject.bootstrap.seed)))
+    members.set("replicates", subject.bootstrap.replicates)
+    members.set("ratio_ci95", Members.pair(drift?.bootstrap.map { exp($0.lower)...exp($0.upper) }))
+    return members.object
+  }
+
+  private var nllJSON: JSONValue {
+    var members = Members()
+    let models = [("base", base)] + (hasCandidate ? [("candidate", drift?.candidate)] : [])
+    for (name, fit) in models { members.set("\(name)_per_token", fit?.nllPerToken.mean) }
+    for (name, fit) in models { members.set("\(name)_per_character", fit?.nllPerCharacter) }
+    for (name, fit) in models { members.set("\(name)_bits_per_byte", fit?.bitsPerByte) }
+    return members.object
+  }
+
+  private var kldJSON: JSONValue {
+    let kld = drift?.kld
+    var members = Members()
+    members.set("mean", kld?.mean.mean)
+    members.set("se", kld?.mean.standardError)
+    members.set("p50", kld?.p50)
+    members.set("p90", kld?.p90)
+    members.set("p95", kld?.p95)
+    members.set("p99", kld?.p99.value)
+    members.set("p999", kld?.p999)
+    members.set("max", kld?.max)
+    members.set("quantiles", "linear")
+    return members.object
+  }
+
+  private var agreementJSON: JSONValue {
+    let agreement = drift?.agreement
+    var members = Members()
+    members.set("top1", agreement?.top1.value)
+    members.set("top5", agreement?.top5.mean)
+    members.set("flips_worse", agreement.map { .number(JSONNumber($0.flipsWorse)) } ?? .null)
+    members.set("flips_better", agreement.map { .number(JSONNumber($0.flipsBetter)) } ?? .null)
+    members.set("top1_ci95", Members.pair(agreement?.top1.interval95))
+    members.set("flips_mcnemar_p", agreement?.flipsP)
+    return members.object
+  }
+
+  private static func position(_ bin: PositionBin) -> JSONValue {
+    var members = Members()
+    members.set("from", bin.from)
+    members.set("to", bin.to)
+    members.set("ln_ratio", bin.lnRatio.mean)
+    members.set("ln_ratio_se", bin.lnRatio.standardError)
+    members.set("tokens", bin.lnRatio.tokens)
+    return members.object
+  }
+
+  private static func layer(_ layer: LayerError) -> JSONValue {
+    var members = Members()
+    members.set("layer", layer.layer)
+    members.set("relative_error", layer.relativeError)
+    return members.object
+  }
+
+  private static func tensor(_ tensor: TensorError) -> JSONValue {
+    var members = Members()
+    members.set("name", tensor.name)
+    members.set("sqnr_db", tensor.sqnrDecibels)
+    return members.object
+  }
+
+  private static func gate(_ gate: Gate) -> JSONValue {
+    var members = Members()
+    members.set("id", gate.id)
+    members.set("outcome", gate.outcome.rawValue)
+    members.set("value", gate.value)
+    members.set("lower95", gate.lowerBound95)
+    members.set("upper95", gate.upperBound95)
+    members.set("relation", gate.relation == .atMost ? "<=" : gate.relation == .atLeast ? ">=" : "==")
+    members.set("limit", gate.limit)
+    members.set("margin_se", gate.marginInStandardErrors)
+    members.set("tokens_to_decide", gate.tokensToDecide.map { .number(JSONNumber($0)) } ?? .null)
+    members.set("explanation", gate.explanation)
+    return members.object
+  }
+
+  private var runJSON: JSONValue {
+    let run = subject.run
+    var members = Members()
+    members.set("seconds", run.seconds)
+    members.set("tokens_per_second", run.tokensPerSecond)
+    members.set("peak_rss_bytes", .number(JSONNumber(run.peakRSSBytes)))
+    members.set("threads", run.threads)
+    members.set("instruction_set", run.instructionSet)
+    members.set("compute", run.compute)
+    members.set("version", run.version)
+    members.set("emulate", run.emulation.map { .string($0) } ?? .null)
+    return members.object
+  }
+
+  private var textJSON: JSONValue {
+    var members = Members()
+    members.set("characters", subject.text.characters)
+    members.set("bytes", subject.text.utf8Bytes)
+    if let path = subject.text.path { members.set("path", path) }
+    if let digest = subject.text.sha256 { members.set("sha256", digest) }
+    return members.object
+  }
+}

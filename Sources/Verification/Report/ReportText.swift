@@ -1,0 +1,228 @@
+internal import ByteIO
+
+extension VerificationReport {
+  /// The readable result for standard output: verdict, policy, identities, gates; then the figures behind them.
+  public var summary: String {
+    var lines = ["\(verdict.word)  \(headline)", ""]
+    var facts: [(String, String)] = []
+    if hasCandidate { facts.append(("policy", policyLine)) }
+    facts.append(("base", Self.line(subject.base)))
+    if let candidate = subject.candidate { facts.append(("candidate", Self.line(candidate))) }
+    facts += [("scored", tokensLine), ("compute", computeLine)]
+    lines += Self.aligned(facts.map { [$0.0, $0.1] })
+    lines += ["", "gates"]
+    lines += Self.aligned(
+      judgement.gates.map {
+        [
+          $0.outcome.word, $0.title, $0.valueText, "[\($0.intervalText)]", $0.limitText,
+          $0.marginInStandardErrors == nil ? "" : "margin \($0.marginText)",
+        ]
+      }
+    ).map { "  " + $0 }
+    for gate in judgement.gates where gate.outcome != .pass { lines.append("  \(gate.title): \(gate.explanation).") }
+    lines += ["", "figures"] + Self.aligned(figures.map { [$0.name, $0.value] }).map { "  " + $0 }
+    for warning in warnings { lines.append("warning: \(warning)") }
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  /// `report.md`: short enough for a CI job's summary.
+  public var markdown: String {
+    let mark = [Verdict.pass: "✅", .fail: "❌", .inconclusive: "❔", .none: "▫️"][verdict, default: ""]
+    var lines = ["## \(mark) llama-verify: \(verdict.word)", "", Self.escaped(headline), ""]
+    var facts: [(String, String)] = []
+    if hasCandidate { facts.append(("Policy", policyLine)) }
+    facts.append(("Base", Self.line(subject.base)))
+    if let candidate = subject.candidate { facts.append(("Candidate", Self.line(candidate))) }
+    facts += [("Scored", tokensLine), ("Compute", computeLine), ("Version", subject.run.version)]
+    lines += ["| | |", "|---|---|"] + facts.map { "| \($0.0) | \(Self.escaped($0.1)) |" }
+    lines += ["", "| Gate | Outcome | Value | 95 % bounds | Limit | Margin |", "|---|---|---:|:---:|---:|---:|"]
+    for gate in judgement.gates {
+      lines.append(
+        "| \(gate.title) | \(gate.outcome.word) | \(gate.valueText) | \(gate.intervalText) | \(gate.limitText) | "
+          + "\(gate.marginText) |")
+    }
+    lines.append("")
+    for gate in judgement.gates where gate.outcome != .pass {
+      lines.append("- **\(gate.title)**: \(Self.escaped(gate.explanation)).")
+    }
+    for warning in warnings { lines.append("- ⚠️ \(Self.escaped(warning))") }
+    lines += ["", "| Figure | Value |", "|---|---|"]
+    lines += figures.map { "| \($0.name) | \(Self.escaped($0.value)) |" }
+    let worst = worstLayers
+    if !worst.isEmpty {
+      lines += ["", "| Layers that add most | Relative error |", "|---:|---:|"]
+      lines += worst.map { "| \($0.layer) | \(Figure.significant($0.relativeError)) |" }
+    }
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  /// `junit.xml`: every gate is a test case; an undecided gate is a failure of type `inconclusive`, because a pipeline
+  /// must not go on from it.
+  public var junit: String {
+    let gates = judgement.gates
+    // A gate that was not evaluated has outcome `none` and counts as skipped.
+    let failures = gates.count { $0.outcome == .fail || $0.outcome == .inconclusive }
+    let skipped = gates.count { $0.outcome == .none }
+    let seconds = Figure.fixed(subject.run.seconds.isFinite ? subject.run.seconds : 0, 3)
+    let counts =
+      "tests=\"\(gates.count)\" failures=\"\(failures)\" errors=\"0\" skipped=\"\(skipped)\" time=\"\(seconds)\""
+    let name = hasCandidate ? "policy \(subject.policy.name)" : "perplexity"
+    var lines = ["<?xml version=\"1.0\" encoding=\"UTF-8\"?>", "<testsuites name=\"llama-verify\" \(counts)>"]
+    lines.append("  <testsuite name=\"\(Self.xml(name))\" \(counts)>")
+    lines.append("    <properties>")
+    var properties = [("verdict", verdict.rawValue), ("base", subject.base.path), ("base.digest", subject.base.digest)]
+    if let candidate = subject.candidate {
+      properties += [("candidate", candidate.path), ("candidate.digest", candidate.digest)]
+    }
+    for (name, value) in properties {
+      lines.append("      <property name=\"\(name)\" value=\"\(Self.xml(value))\"/>")
+    }
+    lines.append("    </properties>")
+    let suite = Self.xml("llama-verify.\(hasCandidate ? subject.policy.name : "perplexity")")
+    for gate in gates {
+      let open = "    <testcase classname=\"\(suite)\" name=\"\(Self.xml(gate.id))\" time=\"0\""
+      let text = "\(gate.title): \(gate.valueText) [\(gate.intervalText)], limit \(gate.limitText); \(gate.explanation)"
+      switch gate.outcome {
+      case .pass: lines += ["\(open)>", "      <system-out>\(Self.xml(text))</system-out>", "    </testcase>"]
+      case .fail, .inconclusive:
+        lines += [
+          "\(open)>", "      <failure type=\"\(gate.outcome.rawValue)\" message=\"\(Self.xml(text))\"/>",
+          "    </testcase>",
+        ]
+      case .none: lines += ["\(open)>", "      <skipped message=\"\(Self.xml(text))\"/>", "    </testcase>"]
+      }
+    }
+    lines += ["  </testsuite>", "</testsuites>"]
+    return lines.joined(separator: "\n") + "\n"
+  }
+}
+
+// MARK: - Parts of the texts
+
+extension VerificationReport {
+  var policyLine: String {
+    let limits = subject.policy.limits.map { "\($0.key.rawValue) \($0.value.serialized(.compact))" }
+    let digest = subject.policyDigest.map { "; sha256 \($0.prefix(16))" } ?? ""
+    return "\(subject.policy.name) (\(limits.joined(separator: ", "))\(digest))"
+  }
+
+  private static func line(_ model: ModelIdentity) -> String {
+    "\(plain(model.path)) (\(model.layout), \(model.digest.prefix(24)))"
+  }
+
+  /// The figures in the order of their weight.
+  var figures: [(name: String, value: String)] {
+    guard let base else { return [("perplexity", Figure.missing)] }
+    guard let drift else {
+      let interval = perplexityIntervalText.map { " (95 % interval \($0))" }
+      return [
+        ("perplexity", Figure.fixed(base.perplexity, 4) + (interval ?? "")),
+        ("NLL per token", Figure.fixed(base.nllPerToken.mean, 5) + " nats"),
+        ("NLL per character", base.nllPerCharacter.map { Figure.fixed($0, 5) + " nats" } ?? Figure.missing),
+        ("bits per byte", base.bitsPerByte.map { Figure.fixed($0, 5) } ?? Figure.missing),
+      ]
+    }
+    let kld = drift.kld
+    let agreement = drift.agreement
+    func optional(_ value: Double?, _ text: (Double) -> String) -> String { value.map(text) ?? Figure.missing }
+    let bootstrap = drift.bootstrap.map { "\(Figure.fixed($0.lower, 6)) … \(Figure.fixed($0.upper, 6))" }
+    return [
+      ("perplexity", "\(Figure.fixed(base.perplexity, 4)) → \(Figure.fixed(drift.candidate.perplexity, 4))"),
+      (
+        "ln ratio",
+        "\(Figure.fixed(drift.lnRatio.mean, 6)) ± \(optional(drift.lnRatio.standardError) { Figure.fixed($0, 6) }) SE"
+      ),
+      ("ln ratio, bootstrap 95 %", bootstrap ?? Figure.missing),
+      (
+        "detectable change", optional(drift.minimumDetectableLnRatio) { "+" + Figure.percent($0, 3) + " at 80 % power" }
+      ),
+      (
+        "bits per byte",
+        "\(optional(base.bitsPerByte) { Figure.fixed($0, 5) }) → "
+          + optional(drift.candidate.bitsPerByte) { Figure.fixed($0, 5) }
+      ),
+      (
+        "KL divergence",
+        "mean \(Figure.significant(kld.mean.mean)), p50 \(Figure.significant(kld.p50)), p99 "
+          + "\(Figure.significant(kld.p99.value)), max \(Figure.significant(kld.max))"
+      ),
+      ("top-1 agreement", Figure.percent(agreement.top1.value)),
+      ("top-5 overlap", Figure.percent(agreement.top5.mean)),
+      (
+        "flips",
+        "\(Figure.count(agreement.flipsWorse)) worse, \(Figure.count(agreement.flipsBetter)) better "
+          + "(McNemar p \(Figure.significant(agreement.flipsP, 2)))"
+      ),
+    ]
+  }
+
+  /// The five layers that add most to the error of the residual stream, worst first. Errors accumulate, so a layer is
+  /// judged by its increase over the one before.
+  var worstLayers: [LayerError] {
+    var previous = 0.0
+    var steps: [(layer: LayerError, step: Double)] = []
+    for layer in subject.layers where layer.relativeError.isFinite {
+      steps.append((layer, layer.relativeError - previous))
+      previous = layer.relativeError
+    }
+    return steps.sorted { $0.step > $1.step }.prefix(5).filter { $0.step > 0 }.map(\.layer)
+  }
+
+  /// Columns padded with spaces to equal width; the last one is not padded.
+  private static func aligned(_ rows: [[String]]) -> [String] {
+    let columns = rows.map(\.count).max() ?? 0
+    let widths = (0..<columns).map { column in rows.map { $0[column].count }.max() ?? 0 }
+    return rows.map { row in
+      let cells = row.enumerated().map { index, cell in
+        cell + String(repeating: " ", count: widths[index] - cell.count)
+      }
+      let line = cells.joined(separator: "  ")
+      return String(line.reversed().drop { $0 == " " }.reversed())
+    }
+  }
+
+  /// Text for one line: control characters, which could move a terminal's cursor, are shown as their numbers.
+  static func plain(_ text: String) -> String {
+    var result = ""
+    for scalar in text.unicodeScalars {
+      if scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format {
+        result += "\\u{\(String(scalar.value, radix: 16))}"
+      } else {
+        result.unicodeScalars.append(scalar)
+      }
+    }
+    return result
+  }
+
+  /// Text inside a Markdown table cell: nothing in it is markup.
+  static func escaped(_ text: String) -> String {
+    var result = ""
+    for scalar in plain(text).unicodeScalars {
+      switch scalar {
+      case "<": result += "&lt;"
+      case ">": result += "&gt;"
+      case "&": result += "&amp;"
+      case "|", "*", "_", "`", "[", "]", "\\", "~", "#", "!": result += "\\\(scalar)"
+      default: result.unicodeScalars.append(scalar)
+      }
+    }
+    return result
+  }
+
+  /// Text inside an XML attribute or element; characters that XML 1.0 cannot hold become U+FFFD.
+  static func xml(_ text: String) -> String {
+    var result = ""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "<": result += "&lt;"
+      case ">": result += "&gt;"
+      case "&": result += "&amp;"
+      case "\"": result += "&quot;"
+      case "\t", "\n", "\r": result += "&#\(scalar.value);"
+      case _ where scalar.value < 0x20 || scalar.value == 0xFFFE || scalar.value == 0xFFFF: result += "\u{FFFD}"
+      default: result.unicodeScalars.append(scalar)
+      }
+    }
+    return result
+  }
+}

@@ -1,0 +1,127 @@
+internal import Foundation
+
+/// One run's result: the inputs, the statistics, the verdict. Renders itself; the caller writes the files.
+public struct VerificationReport: Sendable {
+  /// The version of `report.json`'s keys.
+  public static let schema = "llama-verify/1"
+
+  /// What the run was about. Plain values, so that a report can be made from any source of scores.
+  public struct Subject: Sendable {
+    public var base: ModelIdentity
+    /// Nil for one model alone.
+    public var candidate: ModelIdentity?
+    public var text: TextFacts
+    public var scoring: ScoringProtocol
+    public var layers: [LayerError]
+    public var tensors: [TensorError]
+    public var run: RunFacts
+    /// What candidates are held to; ignored for one model alone.
+    public var policy: Policy
+    /// SHA-256 of the policy's canonical text or file, hexadecimal; computed by the caller.
+    public var policyDigest: String?
+    public var bootstrap: BootstrapSettings
+
+    public init(
+      base: ModelIdentity, candidate: ModelIdentity?, text: TextFacts, scoring: ScoringProtocol,
+      layers: [LayerError] = [], tensors: [TensorError] = [], run: RunFacts, policy: Policy = .fp8,
+      policyDigest: String? = nil, bootstrap: BootstrapSettings = BootstrapSettings()
+    ) {
+      self.base = base
+      self.candidate = candidate
+      self.text = text
+      self.scoring = scoring
+      self.layers = layers
+      self.tensors = tensors
+      self.run = run
+      self.policy = policy
+      self.policyDigest = policyDigest
+      self.bootstrap = bootstrap
+    }
+  }
+
+  public let subject: Subject
+  public let tokens: Int
+  public let windows: Int
+  /// Nil when a score is not finite: then there is nothing to compute.
+  public let base: ModelFit?
+  /// Nil for one model alone and when a score is not finite.
+  public let drift: DriftStatistics?
+  public let judgement: Judgement
+  /// What a reader should know before trusting the figures.
+  public let warnings: [String]
+
+  public var verdict: Verdict { judgement.verdict }
+  public var exitCode: Int32 { verdict.exitCode }
+  public var hasCandidate: Bool { subject.candidate != nil }
+
+  /// Computes every statistic and the verdict.
+  /// - Parameter scores: at least one token; of two models exactly when `subject` names a candidate. Traps otherwise.
+  public init(_ subject: Subject, scores: TokenScores) {
+    precondition(scores.count > 0, "there is nothing to report without a scored token")
+    precondition(scores.hasCandidate == (subject.candidate != nil), "scores and subject disagree on the candidate")
+    self.subject = subject
+    tokens = scores.count
+    windows = scores.windows.count
+    let finite = Self.finiteGate(scores, layers: subject.layers)
+    guard finite.outcome == .pass else {
+      (base, drift) = (nil, nil)
+      judgement = Judgement(gates: [finite], alone: subject.candidate == nil)
+      warnings = ["Scores are not finite, so no statistic was computed; the model or the run is broken."]
+      return
+    }
+    let nll = scores.baseNLL.map { Double($0) }
+    base = ModelFit(nll, windows: scores.windows, text: subject.text)
+    guard scores.hasCandidate else {
+      drift = nil
+      judgement = Judgement(gates: [finite], alone: true)
+      warnings = []
+      return
+    }
+    let drift = DriftStatistics(
+      scores, base: nll, context: subject.scoring.context, text: subject.text, bootstrap: subject.bootstrap)
+    self.drift = drift
+    let judge = Judge(policy: subject.policy, drift: drift, tokens: scores.count, windows: scores.windows.count)
+    judgement = Judgement(gates: [finite] + judge.gates(), alone: false)
+    warnings = Self.warnings(drift)
+  }
+
+  private static func finiteGate(_ scores: TokenScores, layers: [LayerError]) -> Gate {
+    let (count, first) = scores.nonFinite
+    let badLayers = layers.filter { !$0.relativeError.isFinite }
+    let explanation: String
+    if let first {
+      explanation =
+        "\(count) \(count == 1 ? "score is" : "scores are") NaN or infinite, the first the \(first.score) of token "
+        + "\(first.token)"
+    } else if let layer = badLayers.first {
+      explanation = "the relative error behind layer \(layer.layer) is NaN or infinite"
+    } else {
+      explanation = "every score is a finite number"
+    }
+    let bad = count + badLayers.count
+    return Gate(
+      id: "finite_scores", title: "Scores that are NaN or infinite", outcome: bad == 0 ? .pass : .fail,
+      value: Double(bad), lowerBound95: nil, upperBound95: nil, relation: .equal, limit: 0,
+      marginInStandardErrors: nil, tokensToDecide: nil, explanation: explanation)
+  }
+
+  private static func warnings(_ drift: DriftStatistics) -> [String] {
+    if drift.isIdentical { return [] }
+    var warnings: [String] = []
+    let windows = drift.lnRatio.windows
+    if windows < 2 {
+      warnings.append("One window gives no estimate of the error: score more text or use a shorter context.")
+    } else if windows < 10 {
+      warnings.append("Only \(windows) windows: the intervals rest on few independent samples.")
+    }
+    // 1.645/√G: the one-sided 5 % point of a white series' lag-1 correlation.
+    if windows >= 10, let correlation = drift.windowAutocorrelation,
+      correlation > 1.645 / Double(windows).squareRoot()
+    {
+      warnings.append(
+        "The drift of neighbouring windows is correlated (lag-1 correlation \(Figure.fixed(correlation, 2))), so the "
+          + "intervals may be too narrow: score windows spread evenly over a longer text.")
+    }
+    return warnings
+  }
+}

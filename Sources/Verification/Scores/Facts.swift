@@ -1,0 +1,97 @@
+/// A model as the report names it.
+public struct ModelIdentity: Sendable, Equatable {
+  /// The path as the user gave it.
+  public var path: String
+  /// The recognised layout, such as `hf-safetensors`.
+  public var layout: String
+  /// The digest of the model, independent of its layout.
+  public var digest: String
+
+  public init(path: String, layout: String, digest: String) {
+    self.path = path
+    self.layout = layout
+    self.digest = digest
+  }
+}
+
+/// The text that was scored. The counts cover the scored windows only, so that per-character figures are right when a
+/// part of the text was scored.
+public struct TextFacts: Sendable, Equatable {
+  /// Unicode scalars.
+  public var characters: Int
+  public var utf8Bytes: Int
+  public var path: String?
+  public var sha256: String?
+
+  public init(characters: Int, utf8Bytes: Int, path: String? = nil, sha256: String? = nil) {
+    self.characters = characters
+    self.utf8Bytes = utf8Bytes
+    self.path = path
+    self.sha256 = sha256
+  }
+}
+
+/// How text became windows.
+public struct ScoringProtocol: Sendable, Equatable {
+  /// `windows` or `llama.cpp`.
+  public var name: String
+  /// Tokens of a full window, the first (BOS) included.
+  public var context: Int
+
+  public init(name: String, context: Int) {
+    precondition(context > 1, "a window needs an input token and a target")
+    self.name = name
+    self.context = context
+  }
+}
+
+/// ‖candidate − base‖₂ / ‖base‖₂ of the residual stream behind one layer, over all scored positions.
+public struct LayerError: Sendable, Equatable {
+  public var layer: Int
+  public var relativeError: Double
+
+  public init(layer: Int, relativeError: Double) {
+    self.layer = layer
+    self.relativeError = relativeError
+  }
+}
+
+/// Signal-to-quantization-noise ratio of one tensor: 10·log₁₀(Σ w² / Σ (w − ŵ)²), decibels; infinite when equal.
+public struct TensorError: Sendable, Equatable {
+  public var name: String
+  public var sqnrDecibels: Double
+
+  public init(name: String, sqnrDecibels: Double) {
+    self.name = name
+    self.sqnrDecibels = sqnrDecibels
+  }
+}
+
+/// How the run was made and what it cost.
+public struct RunFacts: Sendable, Equatable {
+  public var seconds: Double
+  public var tokensPerSecond: Double
+  public var peakRSSBytes: UInt64
+  public var threads: Int
+  public var instructionSet: String
+  /// `exact` or `bf16`.
+  public var compute: String
+  /// Serving numerics that were emulated, such as `activations=fp8`; nil when none.
+  public var emulation: String?
+  /// The tool's version.
+  public var version: String
+
+  public init(
+    seconds: Double, tokensPerSecond: Double, peakRSSBytes: UInt64, threads: Int, instructionSet: String,
+    compute: String, emulation: String? = nil, version: String
+  ) {
+    self.seconds = seconds
+    self.tokensPerSecond = tokensPerSecond
+    self.peakRSSBytes = peakRSSBytes
+    self.threads = threads
+    self.instructionSet = instructionSet
+    self.compute = compute
+    self.emulation = emulation
+    self.version = version
+  }
+}

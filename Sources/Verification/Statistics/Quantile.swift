@@ -1,0 +1,77 @@
+/// Quantiles of per-token scores.
+package enum Quantile {
+  /// The quantile by linear interpolation between order statistics: position h = (n − 1)·p, counted from 0 (definition
+  /// 7 of Hyndman and Fan 1996; NumPy's default).
+  package static func linear(sorted values: [Double], _ p: Double) -> Double {
+    precondition(!values.isEmpty && p >= 0 && p <= 1)
+    let position = Double(values.count - 1) * p
+    let low = Int(position.rounded(.down))
+    let high = min(low + 1, values.count - 1)
+    return values[low] + (values[high] - values[low]) * (position - Double(low))
+  }
+}
+
+/// A quantile with one-sided 95 % bounds that respect windows.
+///
+/// Woodruff's interval (1952): the share of tokens at or below the estimated quantile is a clustered mean; its bounds,
+/// read back through the empirical distribution, bound the quantile.
+public struct ClusteredQuantile: Sendable, Equatable {
+  public let value: Double
+  /// Nil when not estimable: one window, or (upper) too few tokens lie above the quantile.
+  public let lowerBound95: Double?
+  public let upperBound95: Double?
+
+  package init(_ values: [Double], sorted: [Double], windows: [ScoredWindow], probability: Double) {
+    value = Quantile.linear(sorted: sorted, probability)
+    guard let first = sorted.first, let last = sorted.last, first < last || first == 0 else {
+      (lowerBound95, upperBound95) = (nil, nil)
+      return
+    }
+    if first == last {
+      // All zero, as for a model against itself.
+      (lowerBound95, upperBound95) = (value, value)
+      return
+    }
+    let quantile = value
+    let share = ClusteredEstimate(values.map { $0 <= quantile ? 1 : 0 }, windows: windows)
+    guard let error = share.standardError, let t = share.quantile(0.95) else {
+      (lowerBound95, upperBound95) = (nil, nil)
+      return
+    }
+    let low = probability - t * error
+    let high = probability + t * error
+    lowerBound95 = low > 0 ? Quantile.linear(sorted: sorted, low) : nil
+    upperBound95 = high < 1 ? Quantile.linear(sorted: sorted, high) : nil
+  }
+}
+
+/// A share of tokens with a Wilson interval (1927) for the effective number of independent tokens, n / design effect,
+/// where the design effect is the clustered variance over the binomial one, at least 1; Student's t stands for the
+/// normal quantile (Korn and Graubard 1998, for complex samples). Unlike the plain interval it stays inside 0…1 and has
+/// width when every token agrees.
+public struct ClusteredShare: Sendable, Equatable {
+  public let estimate: ClusteredEstimate
+  public var value: Double { estimate.mean }
+
+  package init(_ values: [Double], windows: [ScoredWindow]) { estimate = ClusteredEstimate(values, windows: windows) }
+
+  /// One end of Wilson's interval; nil for one window.
+  private func end(_ probability: Double) -> Double? {
+    guard let t = estimate.quantile(probability), let error = estimate.standardError else { return nil }
+    let p = estimate.mean
+    let tokens = Double(estimate.tokens)
+    let binomial = p * (1 - p) / tokens
+    let effective = binomial > 0 ? tokens / max(1, error * error / binomial) : tokens
+    let square = t * t / effective
+    let centre = (p + square / 2) / (1 + square)
+    let half = abs(t) / (1 + square) * (p * (1 - p) / effective + square / (4 * effective)).squareRoot()
+    return min(1, max(0, t < 0 ? centre - half : centre + half))
+  }
+
+  public var interval95: ClosedRange<Double>? {
+    guard let low = end(0.025), let high = end(0.975), low <= high else { return nil }
+    return low...high
+  }
+  public var lowerBound95: Double? { end(0.05) }
+  public var upperBound95: Double? { end(0.95) }
+}
