@@ -55,7 +55,7 @@ let package = Package(
 
     // The model, its text and its numbers: no files.
     .target(name: "Llama", dependencies: ["ByteIO", "Tensors"], swiftSettings: safe),
-    .target(name: "Tokenizers", dependencies: ["ByteIO", "Tensors", heap], swiftSettings: safe),
+    .target(name: "Tokenizers", dependencies: ["ByteIO", heap], swiftSettings: safe),
     .target(name: "Quantization", dependencies: ["ByteIO", "Tensors", "Kernels"], swiftSettings: safe),
 
     // Formats and model meet here.
@@ -92,18 +92,18 @@ let package = Package(
     .target(name: "Support", dependencies: ["ByteIO", "Tensors"], path: "Tests/Support", swiftSettings: base),
     .testTarget(name: "ByteIOTests", dependencies: ["ByteIO", "Support"], swiftSettings: base),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Tensors", "Support"], swiftSettings: base),
-    .testTarget(name: "TensorsTests", dependencies: ["Tensors", "Support"], swiftSettings: base),
+    .testTarget(name: "TensorsTests", dependencies: ["Tensors", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
-      name: "SafetensorsFormatTests", dependencies: ["SafetensorsFormat", "Tensors", "Support"], swiftSettings: base),
-    .testTarget(name: "LlamaTests", dependencies: ["Llama", "Support"], swiftSettings: base),
-    .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "Support"], swiftSettings: base),
+      name: "SafetensorsFormatTests", dependencies: ["SafetensorsFormat", "ByteIO", "Tensors", "Support"], swiftSettings: base),
+    .testTarget(name: "LlamaTests", dependencies: ["Llama", "ByteIO", "Tensors", "Support"], swiftSettings: base),
+    .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
       name: "QuantizationTests", dependencies: ["Quantization", "Kernels", "SafetensorsFormat", "Support"],
       swiftSettings: base),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Support"], swiftSettings: base),
     .testTarget(name: "ConversionTests", dependencies: ["Conversion", "Support"], swiftSettings: base),
     .testTarget(name: "InferenceTests", dependencies: ["Inference", "Support"], swiftSettings: base),
-    .testTarget(name: "VerificationTests", dependencies: ["Verification", "Support"], swiftSettings: base),
+    .testTarget(name: "VerificationTests", dependencies: ["Verification", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
       name: "CommandLineTests", dependencies: ["llama-convert", "llama-verify", "Support"], swiftSettings: base),
   ],

@@ -1,3 +1,4 @@
+internal import ByteIO
 internal import Kernels
 internal import Llama
 
@@ -74,17 +75,17 @@ extension WeightMatrix {
     case .none:
       body(
         WeightRows(
-          bytes: bytes.span.bytes, format: format, outputs: rows, inputs: columns, rowScales: nil, blockScales: nil,
+          bytes: bytes.span.rawBytes, format: format, outputs: rows, inputs: columns, rowScales: nil, blockScales: nil,
           blockRows: 1, blockColumns: 1))
     case .rowWise(let values):
       body(
         WeightRows(
-          bytes: bytes.span.bytes, format: format, outputs: rows, inputs: columns, rowScales: values.span,
+          bytes: bytes.span.rawBytes, format: format, outputs: rows, inputs: columns, rowScales: values.span,
           blockScales: nil, blockRows: 1, blockColumns: 1))
     case .blocks(let values, let blockRows, let blockColumns):
       body(
         WeightRows(
-          bytes: bytes.span.bytes, format: format, outputs: rows, inputs: columns, rowScales: nil,
+          bytes: bytes.span.rawBytes, format: format, outputs: rows, inputs: columns, rowScales: nil,
           blockScales: values.span, blockRows: blockRows, blockColumns: blockColumns))
     }
   }
@@ -127,7 +128,7 @@ extension WeightMatrix {
   var values: [Float] {
     var out = [Float](repeating: 0, count: rows * columns)
     var span = out.mutableSpan
-    NumberFormat.widen(bytes.span.bytes, from: format, into: &span)
+    NumberFormat.widen(bytes.span.rawBytes, from: format, into: &span)
     switch scales {
     case .none: break
     case .rowWise(let factors):

@@ -1,5 +1,5 @@
 public import ByteIO
-public import Kernels
+internal import Kernels
 public import Llama
 
 /// Runs one model, or base and candidate side by side, over the same windows and scores every token but the first of each

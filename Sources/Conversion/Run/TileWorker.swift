@@ -53,7 +53,7 @@ extension TileWorker {
     let columns = step.input.columnCount
     let count = rows.count * columns
     if floats.count < count { floats.append(contentsOf: repeatElement(0, count: count - floats.count)) }
-    try step.widen(input.span.bytes.extracting(0..<byteCount), rows: rows, into: &floats)
+    try step.widen(input.span.extracting(0..<byteCount).rawBytes, rows: rows, into: &floats)
     let size = count * type.bits / 8
     Self.grow(&output, to: size)
     var span = output.mutableSpan
@@ -81,7 +81,7 @@ extension TileWorker {
     var scaleSpan = scales.mutableSpan
     var scalePart = scaleSpan.part(0..<scaleBytes)
     let statistics = try recipe.quantize(
-      input.span.bytes.extracting(0..<byteCount), type: step.input.elementType, firstRow: rows.lowerBound,
+      input.span.extracting(0..<byteCount).rawBytes, type: step.input.elementType, firstRow: rows.lowerBound,
       columns: columns, codes: &codes, scales: &scalePart)
     try sink.write(step.weight.name, at: rows.lowerBound * columns, output.span.extracting(0..<count))
     if let scale = step.scale {
