@@ -15,3 +15,12 @@ extension MutableSpan where Element == UInt8 {
     }
   }
 }
+
+extension Span where Element == UInt8 {
+  /// The same bytes without a type. The standard library's `bytes` counts as unsafe under strict memory safety, because
+  /// it also serves elements with padding; bytes have none.
+  public var rawBytes: RawSpan {
+    @_lifetime(copy self)
+    get { bytes }
+  }
+}
