@@ -1,0 +1,37 @@
+internal import CKernels
+
+extension FP8Rows {
+  /// values[r, c] = codes[r, c] · scales[(firstRow + r) / blockRows, c / blockColumns], rounded once to binary32. Blocks
+  /// at the lower and right edge may be partial.
+  /// - Parameters:
+  ///   - codes: whole rows of e4m3 codes, the first of which is row `firstRow` of the tensor.
+  ///   - scales: of the whole tensor, block row by block row, ⌈columns / blockColumns⌉ in each.
+  public static func dequantizeBlocks(
+    _ codes: RawSpan, firstRow: Int, columns: Int, blockRows: Int, blockColumns: Int, scales: Span<Float>,
+    into values: inout MutableSpan<Float>, instructionSet: InstructionSet = .best
+  ) {
+    precondition(columns > 0 && blockRows > 0 && blockColumns > 0 && firstRow >= 0, "sizes are positive")
+    precondition(codes.byteCount == values.count && codes.byteCount % columns == 0, "whole rows")
+    let rows = values.count / columns
+    let blocksInRow = 1 + (columns - 1) / blockColumns
+    precondition(
+      rows == 0 || scales.count >= ((firstRow + rows - 1) / blockRows + 1) * blocksInRow, "a scale per block")
+    let table = NumberFormat.numbers(instructionSet)
+    codes.withUnsafeBytes { codes in
+      values.withUnsafeMutableBufferPointer { values in
+        guard let from = codes.baseAddress?.assumingMemoryBound(to: UInt8.self), let to = values.baseAddress else {
+          return
+        }
+        for row in 0..<rows {
+          let firstScale = (firstRow + row) / blockRows * blocksInRow
+          for block in 0..<blocksInRow {
+            let column = block * blockColumns
+            let start = row * columns + column
+            table.pointee.fp8_dequantize_row(
+              from + start, min(blockColumns, columns - column), scales[firstScale + block], to + start)
+          }
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,171 @@
+internal import ByteIO
+
+/// `config_groups` of compressed-tensors, as far as FP8 weights go.
+enum CompressedTensors {
+  /// Most groups that are taken.
+  static let maximumGroups = 1000
+
+  static func rules(_ document: JSONValue) throws(ParseFailure) -> [QuantizationConfiguration.Rule] {
+    try checkStatus(document)
+    guard let groups = document["config_groups"]?.object, !groups.members.isEmpty else {
+      throw ParseFailure(
+        "config_groups of compressed-tensors is missing or empty; nothing says how weights are stored")
+    }
+    guard groups.members.count <= maximumGroups else {
+      throw ParseFailure("config_groups has \(groups.members.count) groups, more than the limit of \(maximumGroups)")
+    }
+    var rules: [QuantizationConfiguration.Rule] = []
+    for (name, group) in groups.members {
+      rules.append(try rule(group, name: name, globalFormat: document["format"]))
+    }
+    return rules
+  }
+
+  private static func checkStatus(_ document: JSONValue) throws(ParseFailure) {
+    guard document["quantization_status"]?.string == "compressed" else {
+      let found = document["quantization_status"]?.brief ?? "absent"
+      throw ParseFailure(
+        "quantization_status of compressed-tensors is \(found), expected \"compressed\": the weights are in no final form",
+        advice: "save the model again with its quantizer (save_compressed)")
+    }
+    for key in ["kv_cache_scheme", "sparsity_config", "transform_config"] {
+      guard let value = document[key], !value.isNull, value.object?.members.isEmpty != true else { continue }
+      throw ParseFailure(
+        "\(key) is set in quantization_config; models with it are not read",
+        advice: QuantizationConfiguration.adviceOriginal)
+    }
+  }
+
+  private static func rule(
+    _ group: JSONValue, name: String, globalFormat: JSONValue?
+  ) throws(ParseFailure) -> QuantizationConfiguration.Rule {
+    let place = "config_groups.\(name)"
+    let own = group["format"].flatMap { $0.isNull ? nil : $0 }
+    guard let format = (own ?? globalFormat)?.string else {
+      throw ParseFailure("neither \(place) nor quantization_config says a format")
+    }
+    guard format == "float-quantized" else {
+      throw ParseFailure(
+        "the format of \(place) is \"\(format)\"; of compressed-tensors, float-quantized is read",
+        advice: QuantizationConfiguration.adviceOriginal)
+    }
+    if let outputs = group["output_activations"], !outputs.isNull {
+      throw ParseFailure("\(place) quantizes output activations, which is not read")
+    }
+    guard let weights = group["weights"], weights.object != nil else {
+      throw ParseFailure("\(place) says nothing about weights")
+    }
+    let targets = try group.names("targets")
+    guard !targets.isEmpty else { throw ParseFailure("\(place) has no targets") }
+    let activations = try activations(group["input_activations"], place: place + ".input_activations")
+    return QuantizationConfiguration.Rule(
+      targets: try ModulePatterns(targets.filter { !IgnoredModules.isLinearClass($0) }),
+      coversLinear: targets.contains { IgnoredModules.isLinearClass($0) },
+      module: QuantizationConfiguration.Module(
+        scheme: try scheme(weights, place: place + ".weights"), scaleSuffix: "weight_scale",
+        optionalSuffixes: activations == .staticPerTensor ? ["input_scale"] : [], activations: activations))
+  }
+
+  private static func checkNumbers(_ arguments: JSONValue, place: String) throws(ParseFailure) {
+    guard arguments["num_bits"]?.integer == 8, arguments["type"]?.string == "float" else {
+      let bits = arguments["num_bits"]?.brief ?? "absent"
+      let type = arguments["type"]?.brief ?? "absent"
+      throw ParseFailure(
+        "\(place) has num_bits \(bits) and type \(type); float-quantized with 8 bits and type \"float\" is read",
+        advice: QuantizationConfiguration.adviceOriginal)
+    }
+    guard arguments["symmetric"]?.bool ?? true else {
+      throw ParseFailure("\(place) is not symmetric; FP8 codes have no zero points")
+    }
+  }
+
+  private static func scheme(_ weights: JSONValue, place: String) throws(ParseFailure) -> WeightScheme {
+    try checkNumbers(weights, place: place)
+    guard !(weights["dynamic"]?.bool ?? false) else {
+      throw ParseFailure("\(place) is dynamic; stored weights have stored scales")
+    }
+    switch weights["strategy"]?.string {
+    case "channel": return .rowWise
+    case "tensor": return .perTensor
+    case "block":
+      guard let size = weights["block_structure"] else {
+        throw ParseFailure("\(place) has strategy \"block\" without block_structure")
+      }
+      let (rows, columns) = try size.blockSize(place + ".block_structure")
+      return .block(rows: rows, columns: columns)
+    default:
+      let found = weights["strategy"]?.brief ?? "absent"
+      throw ParseFailure("the strategy of \(place) is \(found); read are \"channel\", \"tensor\" and \"block\"")
+    }
+  }
+
+  private static func activations(_ value: JSONValue?, place: String) throws(ParseFailure) -> ActivationScheme {
+    guard let value, !value.isNull else { return .none }
+    guard value.object != nil else { throw ParseFailure("\(place) is no JSON object") }
+    try checkNumbers(value, place: place)
+    let strategy = value["strategy"]?.string
+    let dynamic = value["dynamic"]?.bool
+    switch (strategy, dynamic ?? false) {
+    case ("token", true): return .dynamicPerToken(upperBound: nil)
+    case ("tensor", false) where dynamic != nil || value["dynamic"] == nil: return .staticPerTensor
+    case ("group", true):
+      guard let size = value["group_size"]?.integer, size > 0 else {
+        throw ParseFailure("\(place) has strategy \"group\" without a positive group_size")
+      }
+      return .dynamicPerGroup(size)
+    default:
+      let found = value["strategy"]?.brief ?? "absent"
+      throw ParseFailure(
+        "\(place) has strategy \(found) and dynamic \(value["dynamic"]?.brief ?? "absent"); "
+          + "read are dynamic \"token\", dynamic \"group\" and static \"tensor\"")
+    }
+  }
+}
+
+// MARK: - Reading JSON
+
+extension JSONValue {
+  /// The value in a few words, for messages.
+  var brief: String {
+    let text = serialized(.compact)
+    return text.unicodeScalars.count <= 60 ? text : String(text.unicodeScalars.prefix(60)) + "…"
+  }
+
+  /// The list of names under `key`; empty when absent or null.
+  func names(_ key: String) throws(ParseFailure) -> [String] {
+    guard let value = self[key], !value.isNull else { return [] }
+    guard let list = value.array else {
+      throw ParseFailure("\(key) of quantization_config is \(value.brief), expected a list of names")
+    }
+    guard list.count <= ModulePatterns.maximumCount else {
+      throw ParseFailure("\(key) has \(list.count) entries, more than the limit of \(ModulePatterns.maximumCount)")
+    }
+    var names: [String] = []
+    for element in list {
+      guard let name = element.string, !name.isEmpty else {
+        throw ParseFailure("\(key) of quantization_config holds \(element.brief), expected a name")
+      }
+      names.append(name)
+    }
+    return names
+  }
+
+  func expect(_ key: String, is expected: String, orAbsent: Bool) throws(ParseFailure) {
+    guard let value = self[key], !value.isNull else {
+      if orAbsent { return }
+      throw ParseFailure("\(key) is absent from quantization_config, expected \"\(expected)\"")
+    }
+    guard value.string == expected else {
+      throw ParseFailure("\(key) of quantization_config is \(value.brief), expected \"\(expected)\"")
+    }
+  }
+
+  func blockSize(_ key: String) throws(ParseFailure) -> (rows: Int, columns: Int) {
+    guard let list = array, list.count == 2, let rows = list[0].integer, let columns = list[1].integer, rows > 0,
+      columns > 0
+    else {
+      throw ParseFailure("\(key) is \(brief), expected two positive integers")
+    }
+    return (rows, columns)
+  }
+}

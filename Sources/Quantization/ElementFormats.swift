@@ -1,0 +1,22 @@
+internal import ByteIO
+public import Kernels
+public import Tensors
+
+extension ElementType {
+  /// The kernels' name of the type; nil for types that the toolkit does not compute with.
+  public var floatFormatIfComputable: FloatFormat? {
+    switch self {
+    case .f32: .f32
+    case .f16: .f16
+    case .bf16: .bf16
+    case .f8e4m3: .e4m3
+    default: nil
+    }
+  }
+
+  /// The kernels' name of a computable type. Traps on others: check `isComputable` where the type comes from a file.
+  public var floatFormat: FloatFormat {
+    guard let format = floatFormatIfComputable else { preconditionFailure("\(self) is not computable") }
+    return format
+  }
+}
