@@ -24,3 +24,9 @@ extension Span where Element == UInt8 {
     get { bytes }
   }
 }
+
+extension MutableSpan where Element == Float {
+  /// The elements of `range`, lent for writing; the whole is borrowed meanwhile.
+  @_lifetime(&self)
+  public mutating func part(_ range: Range<Int>) -> MutableSpan<Float> { _mutatingExtracting(range) }
+}

@@ -1,6 +1,10 @@
+
+public import ByteIO
 internal import Kernels
 public import Llama
+internal import Quantization
 internal import Synchronization
+internal import Tensors
 
 /// Digests that do not depend on the layout: equal for two checkpoints exactly when their tensors, configuration and
 /// tokenizer mean the same, whatever the container, the row order of queries and keys, or the sharding.
@@ -106,5 +110,26 @@ extension LogicalTensor {
   public var storedByteCount: Int {
     rows.rowCount * rows.rowByteCount
       + (quantization.map { $0.scales.rowCount * $0.scales.rowByteCount } ?? 0)
+  }
+}
+
+extension ModelDigest {
+  /// For `digest --json`.
+  public var document: JSONValue {
+    [
+      "schema": "llama-digest/1",
+      "model": .string(model),
+      "configuration": .string(configuration),
+      "tokenizer": tokenizer.map { .string($0) } ?? .null,
+      "tensors": .array(
+        tensors.map { ["role": .string($0.role.canonicalText), "sha256": .string($0.digest)] }),
+    ]
+  }
+
+  /// One line per digest, the model's first.
+  public func summary(withTensors: Bool) -> String {
+    var lines = ["\(model)  model", "\(configuration)  configuration", "\(tokenizer ?? "none")  tokenizer"]
+    if withTensors { lines += tensors.map { "\($0.digest)  \($0.role.canonicalText)" } }
+    return lines.joined(separator: "\n") + "\n"
   }
 }

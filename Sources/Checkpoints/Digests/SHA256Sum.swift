@@ -1,4 +1,4 @@
-public import ByteIO
+internal import ByteIO
 internal import Crypto
 
 /// SHA-256 (FIPS 180-4) of bytes that arrive in pieces, as lower-case hexadecimal digits.

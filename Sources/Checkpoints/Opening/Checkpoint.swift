@@ -2,7 +2,7 @@ public import ByteIO
 public import Llama
 public import Quantization
 internal import SafetensorsFormat
-public import Tensors
+internal import Tensors
 
 /// An opened model in any layout: its configuration, its logical tensors in model order, and the files that travel with
 /// it. Opening reads headers and configuration only; a checkpoint that opens has passed the census.

@@ -1,4 +1,4 @@
-public import ByteIO
+internal import ByteIO
 public import Llama
 public import Tensors
 

@@ -1,3 +1,4 @@
+internal import SafetensorsFormat
 public import ByteIO
 internal import Checkpoints
 internal import Kernels
@@ -116,12 +117,14 @@ extension Evidence {
     var lines = ["published   \(plan.outputPath)"]
     lines.append("target      \(plan.options.target)")
     lines.append(
-      "size        \(ByteSize(plan.outputByteCount)) in \(plan.shards.files.count) file(s), input \(ByteSize(plan.inputByteCount))")
+      "size        \(ByteSize(plan.outputByteCount)) in \(plan.shards.shards.count) file(s), input \(ByteSize(plan.inputByteCount))"
+    )
     if !quantized.isEmpty {
       let worst = quantized.map(\.sqnrDecibels).min() ?? 0
       let all = quantized.dropFirst().reduce(quantized[0]) { $0.merged(with: $1) }
       lines.append(
-        "quantized   \(quantized.count) tensors, SQNR \(Self.decibels(all.sqnrDecibels)) (worst tensor \(Self.decibels(worst))), \(all.saturated) values saturated, \(all.zeroRows) zero rows")
+        "quantized   \(quantized.count) tensors, SQNR \(Self.decibels(all.sqnrDecibels)) (worst tensor \(Self.decibels(worst))), \(all.saturated) values saturated, \(all.zeroRows) zero rows"
+      )
     }
     lines.append(
       "self-check  \(check.provenEqual) tensors proven equal by digest, \(check.checkedValues) checked value by value")

@@ -1,4 +1,4 @@
-public import ByteIO
+internal import ByteIO
 public import Checkpoints
 internal import Llama
 internal import Quantization
@@ -30,18 +30,20 @@ public struct ConversionPlan: Sendable {
     let selection = try ModuleSelection(checkpoint, options)
     let builder = StepBuilder(checkpoint, target: options.target, selection: selection)
     steps = try checkpoint.tensors.map { try builder.step(for: $0) }
-    let groups = steps.map { step in
-      [step.weight, step.scale].compactMap { $0 }.map {
-        SafetensorsLayout.Tensor(name: $0.name, elementType: $0.elementType, shape: $0.shape)
+    // A weight and its scales stay in one shard.
+    let groups = try steps.map { step in
+      try [step.weight, step.scale].compactMap { $0 }.map {
+        try TensorInfo(name: $0.name, elementType: $0.elementType, shape: $0.shape)
       }
     }
-    shards = try ShardPlan(groups: groups, maximumShardSize: options.maximumShardSize, metadata: ["format": "pt"])
+    shards = try ShardPlan(
+      groups: groups, maximumShardSize: ByteSize(options.maximumShardSize), metadata: ["format": "pt"])
     input = checkpoint
     outputPath = output
     self.options = options
     sidecars = checkpoint.sidecars
     warnings = selection.warnings
-    let configuration = try OutputConfiguration.document(checkpoint, target: options.target, selection: selection)
+    let configuration = OutputConfiguration.document(checkpoint, target: options.target, selection: selection)
     var documents = [
       PlannedDocument(name: "config.json", bytes: Array(configuration.serialized(.indented).utf8))
     ]
@@ -56,7 +58,7 @@ public struct ConversionPlan: Sendable {
 
   /// Bytes of all files written, apart from the record and the checksums.
   public var outputByteCount: UInt64 {
-    shards.files.reduce(0) { $0 + $1.layout.fileByteCount } + documents.reduce(0) { $0 + UInt64($1.bytes.count) }
+    shards.shards.reduce(0) { $0 + $1.layout.fileByteCount } + documents.reduce(0) { $0 + UInt64($1.bytes.count) }
       + sidecars.reduce(0) { $0 + $1.byteCount }
   }
 

@@ -14,7 +14,8 @@ struct ModuleSelection {
   init(_ checkpoint: Checkpoint, _ options: ConversionOptions) throws {
     guard case .fp8(let recipe) = options.target else {
       guard options.ignore.isEmpty && options.only.isEmpty else {
-        throw ConversionFailure(.usage, "--ignore and --only choose what is quantized; they need --to with a quantized type")
+        throw ConversionFailure(
+          .usage, "--ignore and --only choose what is quantized; they need --to with a quantized type")
       }
       kept = []
       warnings = []
@@ -24,16 +25,19 @@ struct ModuleSelection {
     if let tensor = checkpoint.tensors.first(where: { $0.quantization != nil }) {
       throw ConversionFailure(
         .usage,
-        "\(checkpoint.path): the model is quantized already (\(NamingDialect.huggingFace.name(for: tensor.role)) is \(tensor.elementType)); rounding it twice would hurt: convert it with --to bf16 first, or start from the original")
+        "\(checkpoint.path): the model is quantized already (\(NamingDialect.huggingFace.name(for: tensor.role)) is \(tensor.elementType)); rounding it twice would hurt: convert it with --to bf16 first, or start from the original"
+      )
     }
-    let modules = checkpoint.tensors.filter { $0.role.isLinear }.map { ($0.role, NamingDialect.huggingFace.moduleName(of: $0.role)) }
+    let modules = checkpoint.tensors.filter { $0.role.isLinear }.map {
+      ($0.role, NamingDialect.huggingFace.moduleName(of: $0.role))
+    }
     let ignore = try Self.patterns(options.ignore, "--ignore", modules.map(\.1))
     let only = try Self.patterns(options.only, "--only", modules.map(\.1))
     let layerCount = checkpoint.configuration.layerCount
     var kept: [String] = []
     var quantized: Set<TensorRole> = []
     for (role, module) in modules {
-      let chosen = recipe.selects(role, layerCount: layerCount)
+      let chosen = recipe.selectsLinear(inLayer: role.layer, isFeedForward: role.isFeedForward, layerCount: layerCount)
       if chosen && !ignore.matches(module) && (options.only.isEmpty || only.matches(module)) {
         quantized.insert(role)
       } else {
@@ -41,14 +45,21 @@ struct ModuleSelection {
       }
     }
     guard !quantized.isEmpty else {
-      throw ConversionFailure(.usage, "no module is left to quantize with \(recipe.rawValue); change --ignore or --only")
+      throw ConversionFailure(
+        .usage, "no module is left to quantize with \(recipe.rawValue); change --ignore or --only")
     }
     self.kept = kept
     self.quantized = quantized
-    warnings = FusedGroups.split(quantized: quantized, layerCount: layerCount).map {
-      "\($0); vLLM fuses these projections and refuses a model that treats them differently"
-    }
+    let keptNames = Set(kept.map { Array($0.utf8) })
+    warnings = FusedModules.split(among: modules.map(\.1), groups: Self.fusedGroups) {
+      !keptNames.contains(Array($0.utf8))
+    }.map { "\($0); vLLM fuses these projections and refuses a model that treats them differently" }
   }
+
+  /// Projections that vLLM concatenates into one matrix.
+  private static let fusedGroups = [
+    ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], ["mlp.gate_proj", "mlp.up_proj"],
+  ]
 
   func isQuantized(_ role: TensorRole) -> Bool { quantized.contains(role) }
 

@@ -1,3 +1,4 @@
+internal import SafetensorsFormat
 public import ByteIO
 internal import Checkpoints
 internal import Tensors
@@ -14,7 +15,8 @@ extension ConversionPlan {
       "output_bytes": .number(JSONNumber(outputByteCount)),
       "peak_memory_bytes": .number(JSONNumber(peakMemory)),
       "disk_bytes": .number(JSONNumber(outputByteCount + Self.spareBytes)),
-      "files": .array(shards.files.map { ["name": .string($0.name), "bytes": .number(JSONNumber($0.layout.fileByteCount))] }),
+      "files": .array(
+        shards.shards.map { ["name": .string($0.fileName), "bytes": .number(JSONNumber($0.layout.fileByteCount))] }),
       "carried_over": .array(sidecars.map { .string($0.name) }),
       "not_carried_over": .array(input.leftBehind.map { .string($0) }),
       "warnings": .array(warnings.map { .string($0) }),
@@ -27,7 +29,8 @@ extension ConversionPlan {
     let decisive: JSONValue = [
       "tool": .string(Toolkit.version),
       "to": .string(options.target.description),
-      "files": .array(shards.files.map { ["name": .string($0.name), "bytes": .number(JSONNumber($0.layout.fileByteCount))] }),
+      "files": .array(
+        shards.shards.map { ["name": .string($0.fileName), "bytes": .number(JSONNumber($0.layout.fileByteCount))] }),
       "documents": .array(
         documents.map { ["name": .string($0.name), "sha256": .string(SHA256Sum.hexadecimal(of: $0.bytes))] }),
       "tensors": .array(tensorEntries),
@@ -37,8 +40,10 @@ extension ConversionPlan {
 
   private var tensorEntries: [JSONValue] {
     var places: [String: (file: String, offset: UInt64)] = [:]
-    for file in shards.files {
-      for tensor in file.layout.tensors { places[tensor.name] = (file.name, file.layout.offset(of: tensor.name) ?? 0) }
+    for file in shards.shards {
+      for entry in file.layout.entries {
+        places[entry.info.name] = (file.fileName, file.layout.fileOffset(of: entry.info.name) ?? 0)
+      }
     }
     return steps.map { step in
       var entry = JSONObject()
@@ -65,7 +70,7 @@ extension ConversionPlan {
     for (operation, steps) in operations.sorted(by: { $0.key < $1.key }) {
       lines.append("  \(operation): \(steps.count) tensors")
     }
-    for file in shards.files { lines.append("  \(file.name): \(ByteSize(file.layout.fileByteCount))") }
+    for file in shards.shards { lines.append("  \(file.fileName): \(ByteSize(file.layout.fileByteCount))") }
     lines.append("reads         \(ByteSize(inputByteCount))")
     lines.append("writes        \(ByteSize(outputByteCount))")
     lines.append("peak memory   about \(ByteSize(peakMemory))")

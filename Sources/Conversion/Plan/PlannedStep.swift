@@ -1,5 +1,5 @@
 public import Checkpoints
-public import Llama
+internal import Llama
 public import Quantization
 public import Tensors
 
@@ -39,7 +39,9 @@ public struct PlannedStep: Sendable {
   static let tileByteCount = 1 << 20
 
   /// Rows of one tile.
-  var rowsPerTile: Int { rows.rowByteCount == 0 ? max(1, rows.rowCount) : max(1, Self.tileByteCount / rows.rowByteCount) }
+  var rowsPerTile: Int {
+    rows.rowByteCount == 0 ? max(1, rows.rowCount) : max(1, Self.tileByteCount / rows.rowByteCount)
+  }
   var tileCount: Int { (rows.rowCount + rowsPerTile - 1) / rowsPerTile }
 
   func rowRange(ofTile tile: Int) -> Range<Int> {

@@ -19,7 +19,8 @@ extension ConversionPlan {
     guard free + leftover >= outputByteCount + Self.spareBytes else {
       throw ConversionFailure(
         .noSpace,
-        "\(parent): the output needs \(ByteSize(outputByteCount)), \(ByteSize(free)) are free; make room or choose another disk")
+        "\(parent): the output needs \(ByteSize(outputByteCount)), \(ByteSize(free)) are free; make room or choose another disk"
+      )
     }
   }
 
@@ -57,7 +58,8 @@ extension ConversionPlan {
     guard peakMemory <= options.maximumMemory else {
       throw ConversionFailure(
         .memory,
-        "about \(ByteSize(peakMemory)) of memory are needed with \(options.threads) threads, --max-memory allows \(ByteSize(options.maximumMemory)); use fewer threads or raise it")
+        "about \(ByteSize(peakMemory)) of memory are needed with \(options.threads) threads, --max-memory allows \(ByteSize(options.maximumMemory)); use fewer threads or raise it"
+      )
     }
   }
 

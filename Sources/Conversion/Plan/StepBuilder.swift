@@ -71,7 +71,9 @@ struct StepBuilder {
 
   /// Canonical rows in the order of the output's dialect.
   private func inOutputOrder(_ rows: RowExpression, role: TensorRole) -> RowExpression {
-    guard let permutation = dialect.rowOrder(of: role, headDimension: checkpoint.configuration.headDimension) else { return rows }
+    guard let permutation = dialect.rowOrder(of: role, headDimension: checkpoint.configuration.headDimension) else {
+      return rows
+    }
     return rows.permuted(by: permutation.inverse)
   }
 }

@@ -1,5 +1,5 @@
-internal import ByteIO
-public import Checkpoints
+public import ByteIO
+internal import Checkpoints
 internal import Kernels
 public import Quantization
 internal import SafetensorsFormat
@@ -25,7 +25,7 @@ public struct ConversionRun: Sendable {
     let staging = try StagedDirectory(creatingFor: plan.outputPath)
     do {
       try Self.copyDocuments(of: plan, to: staging)
-      let writer = try SafetensorsWriter(creating: plan.shards, in: staging.path)
+      let writer = try SafetensorsWriter(creating: plan.shards.shards, in: staging.path)
       statistics = try Self.convert(plan, into: writer, interruption: interruption, progress: progress)
       try writer.finish()
     } catch {
@@ -71,7 +71,7 @@ public struct ConversionRun: Sendable {
           collected.withLock { $0[position] = statistics }
         }
       } catch let failure as ParseFailure {
-        throw step.placed(failure)
+        throw step.placed(failure).in(file: plan.input.path)
       }
       workers.withLock { $0.append(worker) }
       let bytes = UInt64(step.rowRange(ofTile: tile).count * step.rows.rowByteCount)
@@ -93,9 +93,6 @@ extension PlannedStep {
   func placed(_ failure: ParseFailure) -> ParseFailure {
     var placed = failure
     if placed.item == nil { placed.item = rows.storedTensors.first?.tensor.name }
-    if let stored = rows.storedTensors.first, let path = stored.source.path(of: stored.tensor.name) {
-      placed = placed.in(file: path)
-    }
     return placed
   }
 }

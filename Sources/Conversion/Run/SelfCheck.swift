@@ -1,8 +1,8 @@
-internal import ByteIO
+public import ByteIO
 public import Checkpoints
 internal import Kernels
 internal import Llama
-public import Quantization
+internal import Quantization
 internal import Synchronization
 internal import Tensors
 
@@ -43,7 +43,8 @@ public struct SelfCheck: Sendable {
         let before = try step.input.digest(progress: count)
         guard before == digest.tensors[index].digest else {
           throw ConversionFailure(
-            .selfCheck, "\(step.weight.name): what was written differs from the input; the disk or this program is at fault")
+            .selfCheck,
+            "\(step.weight.name): what was written differs from the input; the disk or this program is at fault")
         }
       } else {
         try ValueCheck.run(step, written: output.tensors[index], progress: count)

@@ -53,7 +53,10 @@ extension TileWorker {
     let columns = step.input.columnCount
     let count = rows.count * columns
     if floats.count < count { floats.append(contentsOf: repeatElement(0, count: count - floats.count)) }
-    try step.widen(input.span.extracting(0..<byteCount).rawBytes, rows: rows, into: &floats)
+    var values = floats.mutableSpan
+    var valuePart = values.part(0..<count)
+    try step.widen(
+      input.span.extracting(0..<byteCount).rawBytes, rows: rows, inOutputOrder: true, into: &valuePart)
     let size = count * type.bits / 8
     Self.grow(&output, to: size)
     var span = output.mutableSpan

@@ -74,3 +74,11 @@ extension LayerRole {
     }
   }
 }
+
+extension TensorRole {
+  /// True for the matrices of the feed-forward block.
+  public var isFeedForward: Bool {
+    guard case .layer(_, let role) = self else { return false }
+    return role == .gate || role == .up || role == .down
+  }
+}

@@ -1,0 +1,99 @@
+public import ByteIO
+internal import Llama
+internal import Quantization
+internal import Tensors
+
+/// What a checkpoint is, for people and for scripts.
+public struct Inspection: Sendable {
+  private let checkpoint: Checkpoint
+
+  public init(of checkpoint: Checkpoint) { self.checkpoint = checkpoint }
+
+  /// Tensors and bytes by element type, largest first.
+  private var types: [(type: ElementType, tensors: Int, bytes: Int)] {
+    var counts: [ElementType: (Int, Int)] = [:]
+    for tensor in checkpoint.tensors {
+      let weight = tensor.rows.rowCount * tensor.rows.rowByteCount
+      counts[tensor.elementType, default: (0, 0)].0 += 1
+      counts[tensor.elementType, default: (0, 0)].1 += weight
+      if let quantization = tensor.quantization {
+        counts[quantization.scaleType, default: (0, 0)].1 += tensor.storedByteCount - weight
+      }
+    }
+    return counts.map { ($0.key, $0.value.0, $0.value.1) }.sorted { ($0.2, $0.0.rawValue) > ($1.2, $1.0.rawValue) }
+  }
+
+  private var weightBytes: Int { checkpoint.tensors.reduce(0) { $0 + $1.storedByteCount } }
+
+  /// Contexts for which the key/value cache is shown, up to what the model claims.
+  private var contexts: [Int] {
+    [2048, 8192, 32_768, 131_072].filter { $0 <= checkpoint.configuration.maximumPositions }
+  }
+
+  /// Bytes of the key/value cache of one sequence in a 16-bit type.
+  private func cacheBytes(_ context: Int) -> Int { checkpoint.configuration.cachedElementsPerToken * 2 * context }
+
+  private var scalingText: String {
+    switch checkpoint.configuration.rope.scaling {
+    case .none: "none"
+    case .linear(let factor): "linear, factor \(factor)"
+    case .llama3(let factor, let low, let high, let original):
+      "llama3, factor \(factor), low \(low), high \(high), original context \(original)"
+    }
+  }
+
+  public var document: JSONValue {
+    let c = checkpoint.configuration
+    return [
+      "schema": "llama-inspect/1",
+      "path": .string(checkpoint.path),
+      "layout": .string(checkpoint.layout.rawValue),
+      "architecture": .string(c.architecture.rawValue),
+      "parameters": .number(JSONNumber(c.parameterCount)),
+      "weight_bytes": .number(JSONNumber(weightBytes)),
+      "configuration": [
+        "hidden_size": .number(JSONNumber(c.hiddenSize)), "layers": .number(JSONNumber(c.layerCount)),
+        "heads": .number(JSONNumber(c.headCount)), "key_value_heads": .number(JSONNumber(c.keyValueHeadCount)),
+        "head_dimension": .number(JSONNumber(c.headDimension)),
+        "feed_forward_size": .number(JSONNumber(c.feedForwardSize)),
+        "vocabulary_size": .number(JSONNumber(c.vocabularySize)), "norm_epsilon": .number(JSONNumber(c.normEpsilon)),
+        "rope_base": .number(JSONNumber(c.rope.base)), "rope_scaling": .string(scalingText),
+        "maximum_positions": .number(JSONNumber(c.maximumPositions)), "tied_embeddings": .bool(c.tiesEmbeddings),
+      ],
+      "element_types": .array(
+        types.map {
+          [
+            "type": .string($0.type.rawValue), "tensors": .number(JSONNumber($0.tensors)),
+            "bytes": .number(JSONNumber($0.bytes)),
+          ]
+        }),
+      "quantization": checkpoint.quantization.map { .string($0.method) } ?? .null,
+      "kv_cache": .array(
+        contexts.map { ["context": .number(JSONNumber($0)), "bytes": .number(JSONNumber(cacheBytes($0)))] }),
+      "sidecars": .array(checkpoint.sidecars.map { .string($0.name) }),
+      "not_carried_over": .array(checkpoint.leftBehind.map { .string($0) }),
+      "notes": .array(checkpoint.notes.map { .string($0) }),
+    ]
+  }
+
+  public var summary: String {
+    let c = checkpoint.configuration
+    var lines = [
+      "\(checkpoint.path)",
+      "layout        \(checkpoint.layout.rawValue), \(checkpoint.tensors.count) tensors",
+      "architecture  \(c.architecture.rawValue), \(c.parameterCount) parameters",
+      "shape         hidden \(c.hiddenSize), \(c.layerCount) layers, \(c.headCount) heads (\(c.keyValueHeadCount) key/value) of \(c.headDimension), feed-forward \(c.feedForwardSize), vocabulary \(c.vocabularySize)\(c.tiesEmbeddings ? ", tied embeddings" : "")",
+      "rope          base \(c.rope.base), scaling \(scalingText), \(c.maximumPositions) positions",
+    ]
+    for entry in types {
+      lines.append("weights       \(entry.type): \(entry.tensors) tensors, \(ByteSize(UInt64(entry.bytes)))")
+    }
+    if let quantization = checkpoint.quantization { lines.append("quantization  \(quantization.method)") }
+    lines.append("serving       weights \(ByteSize(UInt64(weightBytes)))")
+    for context in contexts {
+      lines.append("              + key/value cache of one sequence of \(context) tokens in 16 bits: \(ByteSize(UInt64(cacheBytes(context))))")
+    }
+    lines += checkpoint.notes.map { "note          \($0)" }
+    return lines.joined(separator: "\n") + "\n"
+  }
+}

@@ -1,0 +1,42 @@
+internal import ByteIO
+internal import Llama
+public import Tokenizers
+
+extension Checkpoint {
+  /// Names of tokenizer files in order of preference: the layout's own form first.
+  private static let tokenizerNames = ["tokenizer.json", "tokenizer.model"]
+  /// Llama 3's tokenizer.json has 17 MB.
+  private static let tokenizerLimit = 256 << 20
+
+  /// The tokenizer that travels with the model; nil when there is no tokenizer file.
+  /// - Throws: `ParseFailure` for a file that is damaged or of an unsupported kind.
+  public func tokenizer() throws -> (any Tokenizer)? {
+    for name in Self.tokenizerNames {
+      guard let file = sidecars.first(where: { $0.name == name }) else { continue }
+      return try tokenizer(of: file)
+    }
+    return nil
+  }
+
+  private func tokenizer(of file: SidecarFile) throws -> any Tokenizer {
+    let bytes = try ReadableFile.contents(of: file.path, limit: Self.tokenizerLimit)
+    do {
+      return try TokenizerFile.tokenizer(bytes, vocabularySize: configuration.vocabularySize)
+    } catch {
+      throw error.in(file: file.path)
+    }
+  }
+
+  /// SHA-256 of what the tokenizer means, whatever the form of its file. A tokenizer of a kind that this version does not
+  /// read is told apart by the bytes of its file.
+  func tokenizerDigest() throws -> String? {
+    guard let file = Self.tokenizerNames.lazy.compactMap({ name in sidecars.first { $0.name == name } }).first else {
+      return nil
+    }
+    do {
+      return SHA256Sum.hexadecimal(of: try tokenizer(of: file).canonicalForm)
+    } catch is ParseFailure {
+      return try "file:" + SHA256Sum.hexadecimal(ofFile: file.path)
+    }
+  }
+}

@@ -1,0 +1,35 @@
+internal import ByteIO
+internal import Checkpoints
+internal import Quantization
+internal import Tensors
+
+/// `config.json` of the output: the input's with the members changed that the conversion changes, order and number
+/// spelling kept.
+enum OutputConfiguration {
+  private static let quantizationKey = "quantization_config"
+
+  static func document(_ checkpoint: Checkpoint, target: TargetType, selection: ModuleSelection) -> JSONValue {
+    guard var document = checkpoint.configurationDocument.object else { return checkpoint.configurationDocument }
+    switch target {
+    case .unchanged: break
+    case .element(let type):
+      document[quantizationKey] = nil
+      setElementType(type, in: &document)
+    case .fp8(let recipe):
+      document[quantizationKey] = QuantizationConfiguration.document(for: recipe, kept: selection.kept)
+    }
+    return .object(document)
+  }
+
+  /// In the spelling that the document uses: `dtype` (transformers 5) or `torch_dtype`.
+  private static func setElementType(_ type: ElementType, in document: inout JSONObject) {
+    let name: JSONValue =
+      switch type {
+      case .f16: "float16"
+      case .f32: "float32"
+      default: "bfloat16"
+      }
+    let keys = ["dtype", "torch_dtype"].filter { document[$0] != nil }
+    for key in keys.isEmpty ? ["torch_dtype"] : keys { document[key] = name }
+  }
+}

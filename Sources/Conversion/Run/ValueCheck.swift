@@ -1,0 +1,97 @@
+internal import ByteIO
+internal import Checkpoints
+internal import Kernels
+internal import Quantization
+internal import Tensors
+
+/// Compares what was written with its source, value by value: every code within e4m3's rounding of its weight, every
+/// converted value within half a unit in the last place of its type.
+struct ValueCheck {
+  private let step: PlannedStep
+  private let written: LogicalTensor
+
+  /// - Throws: `ConversionFailure` of kind `.selfCheck` naming tensor and element.
+  static func run(_ step: PlannedStep, written: LogicalTensor, progress: (Int) throws -> Void) throws {
+    let check = ValueCheck(step: step, written: written)
+    for tile in 0..<step.tileCount {
+      let rows = step.rowRange(ofTile: tile)
+      // Both in canonical row order, whatever the order in the files.
+      let before = try step.input.rows.bytes(rows: rows)
+      let after = try written.rows.bytes(rows: rows)
+      switch step.operation {
+      case .copy: break  // proven by digest
+      case .quantizeFP8: try check.codes(before, after, rows)
+      case .convert(let type): try check.rounding(before, after, rows, to: type)
+      }
+      try progress(before.count)
+    }
+  }
+
+  private func codes(_ before: [UInt8], _ after: [UInt8], _ rows: Range<Int>) throws {
+    guard let quantization = written.quantization else { throw failure("has no scales") }
+    let bytes = try quantization.scales.bytes(rows: rows)
+    let scales = try WeightScheme.scales(from: bytes, type: quantization.scaleType)
+    if let index = NumberFormat.firstNonFinite(after.span.rawBytes, format: .e4m3) {
+      throw failure("element \(rows.lowerBound * written.columnCount + index) is a NaN code")
+    }
+    if let index = FP8Rows.firstViolation(
+      before.span.rawBytes, format: step.input.elementType.floatFormat, columns: written.columnCount,
+      codes: after.span.rawBytes, scales: scales.span)
+    {
+      throw failure(
+        "element \(rows.lowerBound * written.columnCount + index) is further from its weight than rounding can carry it"
+      )
+    }
+  }
+
+  private func rounding(_ before: [UInt8], _ after: [UInt8], _ rows: Range<Int>, to type: ElementType) throws {
+    let source = try step.widenedInput(before, rows: rows)
+    var target = [Float](repeating: 0, count: source.count)
+    var span = target.mutableSpan
+    NumberFormat.widen(after.span.rawBytes, from: type.floatFormat, into: &span)
+    // Half a unit in the last place of the type, relative; and half its smallest subnormal.
+    let (relative, least): (Float, Float) =
+      switch type {
+      case .f16: (0x1p-11, 0x1p-25)
+      case .bf16: (0x1p-8, 0x1p-134)
+      default: (0, 0)
+      }
+    for index in source.indices {
+      let off = abs(source[index] - target[index])
+      guard off <= max(abs(source[index]) * relative, least) else {
+        throw failure(
+          "element \(rows.lowerBound * written.columnCount + index) is \(target[index]), expected \(source[index])")
+      }
+    }
+  }
+
+  private func failure(_ text: String) -> ConversionFailure {
+    ConversionFailure(.selfCheck, "\(step.weight.name): as written, it \(text); the disk or this program is at fault")
+  }
+}
+
+extension PlannedStep {
+  /// The values of input rows, given as stored bytes in the order of `rows` ranges of this step's `rows` expression: codes
+  /// multiplied by their scales in binary32.
+  /// - Parameter inOutputOrder: whether the bytes are in the output's row order or in canonical order.
+  func widenedInput(_ bytes: [UInt8], rows range: Range<Int>, inOutputOrder: Bool = false) throws -> [Float] {
+    var values = [Float](repeating: 0, count: range.count * input.columnCount)
+    var span = values.mutableSpan
+    try widen(bytes.span.rawBytes, rows: range, inOutputOrder: inOutputOrder, into: &span)
+    return values
+  }
+
+  func widen(
+    _ bytes: RawSpan, rows range: Range<Int>, inOutputOrder: Bool, into values: inout MutableSpan<Float>
+  ) throws {
+    guard let quantization = input.quantization else {
+      NumberFormat.widen(bytes, from: input.elementType.floatFormat, into: &values)
+      return
+    }
+    let expression = inOutputOrder ? scales ?? quantization.scales : quantization.scales
+    let scaleBytes = try expression.bytes(rows: 0..<expression.rowCount)
+    let factors = try WeightScheme.scales(from: scaleBytes, type: quantization.scaleType)
+    quantization.scheme.dequantize(
+      codes: bytes, rows: range, columns: input.columnCount, scales: factors.span, into: &values)
+  }
+}
