@@ -98,7 +98,7 @@ let package = Package(
     .testTarget(name: "LlamaTests", dependencies: ["Llama", "ByteIO", "Tensors", "Support"], swiftSettings: base),
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
-      name: "QuantizationTests", dependencies: ["Quantization", "Kernels", "SafetensorsFormat", "Support"],
+      name: "QuantizationTests", dependencies: ["Quantization", "Kernels", "ByteIO", "Tensors", "SafetensorsFormat", "Support"],
       swiftSettings: base),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Support"], swiftSettings: base),
     .testTarget(name: "ConversionTests", dependencies: ["Conversion", "Support"], swiftSettings: base),

@@ -43,7 +43,8 @@ public struct ConversionRun: Sendable {
       var offset: UInt64 = 0
       while offset < source.byteCount {
         let count = Int(min(1 << 20, source.byteCount - offset))
-        try copy.write(try source.bytes(at: offset, count: count).span, at: offset)
+        let chunk = try source.bytes(at: offset, count: count)
+        try copy.write(chunk.span, at: offset)
         offset += UInt64(count)
       }
       try copy.synchronize()
@@ -55,8 +56,7 @@ public struct ConversionRun: Sendable {
     _ plan: ConversionPlan, into writer: any TensorSink, interruption: Interruption, progress: @escaping Progress
   ) throws -> [QuantizationStatistics?] {
     let schedule = TileSchedule(plan.steps)
-    let total = plan.inputByteCount
-    let done = Atomic<UInt64>(0)
+    let counter = ByteCounter(total: plan.inputByteCount, progress: progress)
     let collected = Mutex<[Int: QuantizationStatistics]>([:])
     let workers = Mutex<[TileWorker]>([])
     try Parallel.forEach(count: schedule.tileCount, threads: plan.options.threads) { position in
@@ -74,8 +74,7 @@ public struct ConversionRun: Sendable {
         throw step.placed(failure).in(file: plan.input.path)
       }
       workers.withLock { $0.append(worker) }
-      let bytes = UInt64(step.rowRange(ofTile: tile).count * step.rows.rowByteCount)
-      progress(done.wrappingAdd(bytes, ordering: .relaxed).newValue, total)
+      counter.add(step.rowRange(ofTile: tile).count * step.rows.rowByteCount)
     }
     let tiles = collected.withLock { $0 }
     return plan.steps.indices.map { index in

@@ -3,7 +3,6 @@ public import Checkpoints
 internal import Kernels
 internal import Llama
 internal import Quantization
-internal import Synchronization
 internal import Tensors
 
 /// Reads back what was written, with the same reader that opens anybody's checkpoint, and proves it: exact copies by
@@ -28,13 +27,12 @@ public struct SelfCheck: Sendable {
     guard output.tensors.map(\.role) == plan.steps.map(\.input.role) else {
       throw ConversionFailure(.selfCheck, "\(run.staging.path): the output does not hold the planned tensors")
     }
-    let total = plan.outputByteCount + plan.inputByteCount
-    let done = Atomic<UInt64>(0)
+    let counter = ByteCounter(total: plan.outputByteCount + plan.inputByteCount, progress: progress)
     let count: @Sendable (Int) throws -> Void = { bytes in
       if interruption.isRequested {
         throw ConversionFailure(.interrupted, "interrupted; nothing was published, run the same command again")
       }
-      progress(done.wrappingAdd(UInt64(bytes), ordering: .relaxed).newValue, total)
+      counter.add(bytes)
     }
     let digest = try output.digest(threads: plan.options.threads, progress: count)
     try Parallel.forEach(count: plan.steps.count, threads: plan.options.threads) { index in

@@ -6,7 +6,7 @@ internal import Tensors
 
 /// Does one tile of a step: reads rows, applies the operation, hands the bytes to the sink. Each thread has its own, and
 /// its buffers are reused from tile to tile.
-struct TileWorker {
+struct TileWorker: Sendable {
   private var input: [UInt8] = []
   private var output: [UInt8] = []
   private var scales: [UInt8] = []
@@ -16,11 +16,7 @@ struct TileWorker {
   mutating func run(_ step: PlannedStep, tile: Int, into sink: any TensorSink) throws -> QuantizationStatistics? {
     let rows = step.rowRange(ofTile: tile)
     let byteCount = rows.count * step.rows.rowByteCount
-    Self.grow(&input, to: byteCount)
-    var span = input.mutableSpan
-    var part = span.part(0..<byteCount)
-    try step.rows.read(rows: rows, into: &part)
-
+    try Self.read(step.rows, rows, byteCount, into: &input)
     switch step.operation {
     case .copy:
       try sink.write(
@@ -31,66 +27,85 @@ struct TileWorker {
       }
       return nil
     case .convert(let type):
-      try convert(step, rows: rows, byteCount: byteCount, to: type, into: sink)
+      let count = rows.count * step.input.columnCount
+      let size = count * type.bits / 8
+      try Self.widen(step, rows, input, byteCount, into: &floats, count)
+      if let overflow = Self.narrow(floats, count, to: type, into: &output, size) {
+        throw ParseFailure(
+          "element \(rows.lowerBound * step.input.columnCount + overflow) is \(floats[overflow]), beyond the range of \(type)",
+          advice: "convert to bf16 or f32 instead")
+      }
+      try sink.write(
+        step.weight.name, at: rows.lowerBound * step.input.columnCount * type.bits / 8,
+        output.span.extracting(0..<size))
       return nil
     case .quantizeFP8(let recipe):
-      return try quantize(step, rows: rows, byteCount: byteCount, recipe: recipe, into: sink)
+      return try quantize(step, rows, byteCount, recipe, into: sink)
     }
-  }
-
-  private static func grow(_ buffer: inout [UInt8], to count: Int) {
-    if buffer.count < count { buffer.append(contentsOf: repeatElement(0, count: count - buffer.count)) }
-  }
-}
-
-// MARK: - Operations on values
-
-extension TileWorker {
-  /// Widens the rows (multiplying codes by their scales), rounds once to `type` and writes.
-  private mutating func convert(
-    _ step: PlannedStep, rows: Range<Int>, byteCount: Int, to type: ElementType, into sink: any TensorSink
-  ) throws {
-    let columns = step.input.columnCount
-    let count = rows.count * columns
-    if floats.count < count { floats.append(contentsOf: repeatElement(0, count: count - floats.count)) }
-    var values = floats.mutableSpan
-    var valuePart = values.part(0..<count)
-    try step.widen(
-      input.span.extracting(0..<byteCount).rawBytes, rows: rows, inOutputOrder: true, into: &valuePart)
-    let size = count * type.bits / 8
-    Self.grow(&output, to: size)
-    var span = output.mutableSpan
-    var part = span.part(0..<size)
-    let overflow = NumberFormat.narrow(floats.span.extracting(0..<count), to: type.floatFormat, into: &part)
-    if let overflow {
-      throw ParseFailure(
-        "element \(rows.lowerBound * columns + overflow) is \(floats[overflow]), beyond the range of \(type)",
-        item: step.rows.storedTensors.first?.tensor.name, advice: "convert to bf16 or f32 instead")
-    }
-    try sink.write(step.weight.name, at: rows.lowerBound * columns * type.bits / 8, output.span.extracting(0..<size))
   }
 
   private mutating func quantize(
-    _ step: PlannedStep, rows: Range<Int>, byteCount: Int, recipe: FP8Recipe, into sink: any TensorSink
+    _ step: PlannedStep, _ rows: Range<Int>, _ byteCount: Int, _ recipe: FP8Recipe, into sink: any TensorSink
   ) throws -> QuantizationStatistics {
     let columns = step.input.columnCount
-    let count = rows.count * columns
-    let scaleType = recipe.scaleType(forWeight: step.input.elementType)
-    let scaleBytes = rows.count * scaleType.bits / 8
-    Self.grow(&output, to: count)
-    Self.grow(&scales, to: scaleBytes)
-    var codeSpan = output.mutableSpan
-    var codes = codeSpan.part(0..<count)
-    var scaleSpan = scales.mutableSpan
-    var scalePart = scaleSpan.part(0..<scaleBytes)
-    let statistics = try recipe.quantize(
-      input.span.extracting(0..<byteCount).rawBytes, type: step.input.elementType, firstRow: rows.lowerBound,
-      columns: columns, codes: &codes, scales: &scalePart)
-    try sink.write(step.weight.name, at: rows.lowerBound * columns, output.span.extracting(0..<count))
+    let width = recipe.scaleType(forWeight: step.input.elementType).bits / 8
+    let statistics = try Self.quantize(
+      step, rows, input, byteCount, recipe, codes: &output, scales: &scales, scaleWidth: width)
+    try sink.write(
+      step.weight.name, at: rows.lowerBound * columns, output.span.extracting(0..<rows.count * columns))
     if let scale = step.scale {
-      try sink.write(
-        scale.name, at: rows.lowerBound * scaleType.bits / 8, scales.span.extracting(0..<scaleBytes))
+      try sink.write(scale.name, at: rows.lowerBound * width, scales.span.extracting(0..<rows.count * width))
     }
     return statistics
+  }
+
+  // MARK: On buffers, so that each is lent alone
+
+  private static func grow<Element>(_ buffer: inout [Element], to count: Int, with zero: Element) {
+    if buffer.count < count { buffer.append(contentsOf: repeatElement(zero, count: count - buffer.count)) }
+  }
+
+  private static func read(
+    _ expression: RowExpression, _ rows: Range<Int>, _ byteCount: Int, into buffer: inout [UInt8]
+  ) throws {
+    grow(&buffer, to: byteCount, with: 0)
+    var span = buffer.mutableSpan
+    var part = span.part(0..<byteCount)
+    try expression.read(rows: rows, into: &part)
+  }
+
+  private static func widen(
+    _ step: PlannedStep, _ rows: Range<Int>, _ bytes: [UInt8], _ byteCount: Int, into values: inout [Float],
+    _ count: Int
+  ) throws {
+    grow(&values, to: count, with: 0)
+    var span = values.mutableSpan
+    var part = span.part(0..<count)
+    try step.widen(bytes.span.extracting(0..<byteCount).rawBytes, rows: rows, inOutputOrder: true, into: &part)
+  }
+
+  private static func narrow(
+    _ values: [Float], _ count: Int, to type: ElementType, into buffer: inout [UInt8], _ size: Int
+  ) -> Int? {
+    grow(&buffer, to: size, with: 0)
+    var span = buffer.mutableSpan
+    var part = span.part(0..<size)
+    return NumberFormat.narrow(values.span.extracting(0..<count), to: type.floatFormat, into: &part)
+  }
+
+  private static func quantize(
+    _ step: PlannedStep, _ rows: Range<Int>, _ bytes: [UInt8], _ byteCount: Int, _ recipe: FP8Recipe,
+    codes: inout [UInt8], scales: inout [UInt8], scaleWidth: Int
+  ) throws -> QuantizationStatistics {
+    let columns = step.input.columnCount
+    grow(&codes, to: rows.count * columns, with: 0)
+    grow(&scales, to: rows.count * scaleWidth, with: 0)
+    var codeSpan = codes.mutableSpan
+    var codePart = codeSpan.part(0..<rows.count * columns)
+    var scaleSpan = scales.mutableSpan
+    var scalePart = scaleSpan.part(0..<rows.count * scaleWidth)
+    return try recipe.quantize(
+      bytes.span.extracting(0..<byteCount).rawBytes, type: step.input.elementType, firstRow: rows.lowerBound,
+      columns: columns, codes: &codePart, scales: &scalePart)
   }
 }
