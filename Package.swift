@@ -19,7 +19,6 @@ let warningsAreErrors: [CSetting] = [.enableWarning("all"), .enableWarning("extr
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
-let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let mustache: Target.Dependency = .product(name: "Mustache", package: "swift-mustache")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
@@ -39,7 +38,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
@@ -69,23 +67,25 @@ let package = Package(
       swiftSettings: safe),
     .target(
       name: "Inference",
-      dependencies: ["ByteIO", "Kernels", "Llama"], swiftSettings: safe),
+      dependencies: ["ByteIO", "Tensors", "Kernels", "Llama", "Quantization", "Checkpoints"], swiftSettings: safe),
     .target(
       name: "Verification",
-      dependencies: ["ByteIO", "Tensors", "Kernels", "Inference", "Checkpoints", "Tokenizers", mustache, yams],
+      dependencies: [
+        "ByteIO", "Tensors", "Kernels", "Llama", "Quantization", "Tokenizers", "Checkpoints", "Inference", mustache, yams,
+      ],
       swiftSettings: safe),
 
     // The programs.
     .target(
-      name: "CommandLineSupport", dependencies: ["ByteIO", "Tensors", "Checkpoints", argumentParser, logging],
+      name: "CommandLineSupport", dependencies: ["ByteIO", "Checkpoints", argumentParser],
       swiftSettings: safe),
     .executableTarget(
       name: "llama-convert",
-      dependencies: ["ByteIO", "Conversion", "Verification", "Checkpoints", "CommandLineSupport", argumentParser, logging],
+      dependencies: ["ByteIO", "Conversion", "Verification", "Checkpoints", "CommandLineSupport", argumentParser],
       swiftSettings: safe),
     .executableTarget(
       name: "llama-verify",
-      dependencies: ["ByteIO", "Verification", "Checkpoints", "CommandLineSupport", argumentParser, logging],
+      dependencies: ["ByteIO", "Verification", "Checkpoints", "Tokenizers", "CommandLineSupport", argumentParser],
       swiftSettings: safe),
 
     // Tests. Support holds what several of them build with: byte builders, seeded random numbers, fixtures.

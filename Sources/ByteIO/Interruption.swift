@@ -28,6 +28,17 @@ public final class Interruption: Sendable {
     }
   }
 
+  /// - Throws: `Interrupted` when a stop was requested.
+  public func check() throws(Interrupted) {
+    if isRequested { throw Interrupted() }
+  }
+
   public func request() { requested.store(true, ordering: .relaxed) }
   public var isRequested: Bool { requested.load(ordering: .relaxed) }
+}
+
+/// Work stopped at a safe boundary because a signal asked for it. Nothing was published; running again starts over.
+public struct Interrupted: Error, Sendable, CustomStringConvertible {
+  public init() {}
+  public var description: String { "interrupted; nothing was published, run the same command again" }
 }

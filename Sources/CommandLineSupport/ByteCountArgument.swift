@@ -8,8 +8,8 @@ public struct ByteCountArgument: ExpressibleByArgument, Sendable, CustomStringCo
   public init(_ bytes: UInt64) { self.bytes = bytes }
 
   public init?(argument: String) {
-    guard let size = ByteSize(argument) else { return nil }
-    bytes = size.bytes
+    guard let size = try? ByteSize(parsing: argument) else { return nil }
+    bytes = size.byteCount
   }
 
   public var description: String { ByteSize(bytes).description }

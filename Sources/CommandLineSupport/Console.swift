@@ -1,5 +1,5 @@
 internal import ByteIO
-public import Foundation
+internal import Foundation
 
 /// Where a program's words go: results to standard output, everything else to standard error.
 public struct Console: Sendable {

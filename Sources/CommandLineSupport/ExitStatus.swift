@@ -1,5 +1,5 @@
 public import ArgumentParser
-internal import ByteIO
+public import ByteIO
 
 /// The exit codes of both programs. Numbers from 64 on follow `sysexits.h`; pipelines decide on retries by them.
 public enum ExitStatus: Int32, Sendable, CaseIterable {
@@ -47,6 +47,10 @@ extension FileFailure: ExitStatusError {
     case .noSpace, .inputOutput: .inputOutput
     }
   }
+}
+
+extension Interrupted: ExitStatusError {
+  public var exitStatus: ExitStatus { .interrupted }
 }
 
 /// A mistake in how the command was used that only shows once the input is known.

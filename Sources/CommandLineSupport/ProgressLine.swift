@@ -1,4 +1,4 @@
-public import Foundation
+internal import Foundation
 internal import Synchronization
 
 /// Shows how far a long job is: one redrawn line on a terminal, else a plain line every few seconds.

@@ -1,4 +1,4 @@
-public import Checkpoints
+internal import Checkpoints
 
 /// The version that both programs print and that records carry; one number for the whole package.
 public enum ToolVersion {

@@ -11,8 +11,6 @@ public struct ConversionFailure: Error, Sendable, Equatable, CustomStringConvert
     case memory
     /// What was written is not what was meant: our fault or the disk's.
     case selfCheck
-    /// Stopped by a signal at a safe boundary.
-    case interrupted
   }
 
   public let kind: Kind

@@ -81,11 +81,12 @@ struct HeadSweep {
     }
   }
 
-  func scoring(layerDrift: [Double]) -> TokenScoring {
-    var scoring = TokenScoring()
-    scoring.layerDrift = layerDrift
+  /// Adds the scores of all tokens, windows numbered on from those that are there.
+  func append(to scoring: inout TokenScoring) {
+    let firstWindow = (scoring.window.last ?? -1) + 1
     var token = 0
-    for (window, ids) in windows.enumerated() {
+    for (offset, ids) in windows.enumerated() {
+      let window = firstWindow + offset
       for position in ids.indices {
         defer { token += 1 }
         guard targets[token] >= 0 else { continue }
@@ -102,6 +103,5 @@ struct HeadSweep {
         scoring.top5Overlap.append(summary.top5Overlap)
       }
     }
-    return scoring
   }
 }

@@ -18,7 +18,8 @@ public struct LockstepScorer {
     if let other = candidate?.configuration {
       let one = base.configuration
       for (name, left, right) in [
-        ("vocabulary sizes", one.vocabularySize, other.vocabularySize), ("layer counts", one.layerCount, other.layerCount),
+        ("vocabulary sizes", one.vocabularySize, other.vocabularySize),
+        ("layer counts", one.layerCount, other.layerCount),
         ("hidden sizes", one.hiddenSize, other.hiddenSize),
       ] where left != right {
         throw ParseFailure("base and candidate have different \(name): \(left) and \(right)")
@@ -30,21 +31,26 @@ public struct LockstepScorer {
   }
 
   /// - Throws: `ParseFailure` for ids outside the vocabulary, whatever reading weights throws.
-  public func score(_ windows: [[Int32]], progress: Progress = { _, _ in }) throws -> TokenScoring {
+  /// - Parameter scoring: takes the scores behind those it holds already. Windows may be scored in one call or in
+  ///   several: the result is the same to the bit.
+  public func score(
+    _ windows: [[Int32]], into scoring: inout TokenScoring, progress: Progress = { _, _ in }
+  ) throws {
     let configuration = base.configuration
     try Self.validate(windows, vocabulary: configuration.vocabularySize)
     let steps = configuration.layerCount + 1
     var baseStream = try LayerStream(base, windows: windows, settings: settings)
     var candidateStream = try candidate.map { try LayerStream($0, windows: windows, settings: settings) }
-    var drift: [Double] = []
+    if candidate != nil && scoring.drift.isEmpty {
+      scoring.drift = Array(repeating: (off: 0, whole: 0), count: configuration.layerCount)
+    }
     for layer in 0..<configuration.layerCount {
       try baseStream.advance(through: layer)
       try candidateStream?.advance(through: layer)
       if let candidateStream {
-        let (off, whole) = RowMath.difference(
+        RowMath.addDifference(
           baseStream.hidden.span, candidateStream.hidden.span, width: configuration.hiddenSize,
-          threads: settings.threads, instructionSet: settings.instructionSet)
-        drift.append(off == 0 ? 0 : (off / whole).squareRoot())
+          to: &scoring.drift[layer], threads: settings.threads, instructionSet: settings.instructionSet)
       }
       progress(layer + 1, steps)
     }
@@ -53,7 +59,7 @@ public struct LockstepScorer {
     var sweep = HeadSweep(base, baseStream.hidden, candidate, candidateStream?.hidden, windows, settings)
     try sweep.run()
     progress(steps, steps)
-    return sweep.scoring(layerDrift: drift)
+    sweep.append(to: &scoring)
   }
 
   private static func validate(_ windows: [[Int32]], vocabulary: Int) throws(ParseFailure) {
@@ -107,6 +113,13 @@ public struct TokenScoring: Sendable {
   /// Index of the window and position in it (the begin-of-text token has position 0) of each scored token.
   public internal(set) var window: [Int] = []
   public internal(set) var position: [Int] = []
-  /// √(Σ(a − b)²/Σa²) of the residual stream behind each layer.
-  public internal(set) var layerDrift: [Double] = []
+  /// Σ(a − b)² and Σa² of the residual stream behind each layer.
+  var drift: [(off: Double, whole: Double)] = []
+
+  public init() {}
+
+  public var count: Int { baseNLL.count }
+
+  /// √(Σ(a − b)²/Σa²) of the residual stream behind each layer; empty for one model alone.
+  public var layerDrift: [Double] { drift.map { $0.off == 0 ? 0 : ($0.off / $0.whole).squareRoot() } }
 }

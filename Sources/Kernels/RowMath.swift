@@ -75,10 +75,12 @@ public enum RowMath {
     elementwise(&x, y, threads) { math.value.pointee.add($0, $1, $2) }
   }
 
-  /// Σ (a − b)² and Σ a² in binary64, row by row of `width` elements, added in order of the rows.
-  public static func difference(
-    _ a: Span<Float>, _ b: Span<Float>, width: Int, threads: Int, instructionSet: InstructionSet = .best
-  ) -> (off: Double, whole: Double) {
+  /// Adds Σ (a − b)² and Σ a² in binary64 to the sums given, row by row of `width` elements in order: taking rows in one
+  /// call or in several comes to the same bits.
+  public static func addDifference(
+    _ a: Span<Float>, _ b: Span<Float>, width: Int, to total: inout (off: Double, whole: Double), threads: Int,
+    instructionSet: InstructionSet = .best
+  ) {
     precondition(a.count == b.count && width > 0 && a.count % width == 0, "whole rows")
     let rows = a.count / width
     var sums = [Double](repeating: 0, count: 2 * rows)
@@ -95,12 +97,10 @@ public enum RowMath {
         }
       }
     }
-    var (off, whole) = (0.0, 0.0)
     for row in 0..<rows {
-      off += sums[2 * row]
-      whole += sums[2 * row + 1]
+      total.off += sums[2 * row]
+      total.whole += sums[2 * row + 1]
     }
-    return (off, whole)
   }
 
   /// Rows handed to a thread at a time: enough work to be worth the handing.

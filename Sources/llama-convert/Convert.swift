@@ -21,7 +21,8 @@ struct Convert: ParsableCommand {
   var format: OutputFormat = .safetensors
   @Option(
     parsing: .singleValue,
-    help: "Leave a module as it is: exact name, or re: and a regular expression that matches from the start. Repeatable.")
+    help:
+      "Leave a module as it is: exact name, or re: and a regular expression that matches from the start. Repeatable.")
   var ignore: [String] = []
   @Option(parsing: .singleValue, help: "Quantize only modules that match, same forms as --ignore. Repeatable.")
   var only: [String] = []
@@ -33,7 +34,7 @@ struct Convert: ParsableCommand {
   var dryRun = false
   @Option(help: "Before publication, judge the candidate's perplexity drift against IN on this text.")
   var verify: String?
-  @Option(help: "Policy of --verify: \(Policy.builtInNames.joined(separator: ", ")) or a YAML or JSON file.")
+  @Option(help: "Policy of --verify: \(Policy.builtIn.map(\.name).joined(separator: ", ")), or a YAML or JSON file.")
   var policy: String = "fp8"
   @OptionGroup(title: "General") var shared: SharedOptions
 
@@ -71,33 +72,42 @@ struct Convert: ParsableCommand {
     let interruption = Interruption()
     interruption.listen()
     let line = ProgressLine(console: console)
+    defer { line.finish() }
     let run = try ConversionRun(plan, interruption: interruption) { line.update("convert", done: $0, total: $1) }
     do {
       let check = try SelfCheck(run, interruption: interruption) { line.update("check", done: $0, total: $1) }
-      line.finish()
-      var verification: VerificationOutcome?
-      if let verify {
-        let outcome = try VerificationJob(
-          base: checkpoint, candidate: try Checkpoint(path: run.staging.path), textPath: verify, policyName: policy,
-          threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, interruption: interruption
-        ).run { line.update($0, done: $1, total: $2, unit: .layers) }
-        line.finish()
-        guard outcome.verdict == .pass else {
-          try run.staging.discard()
-          if shared.json { console.result(outcome.report.serialized()) } else { console.result(outcome.summary) }
-          console.error("the candidate was not published: the verdict under policy \(outcome.policyName) is \(outcome.verdict)")
-          throw ExitCodeCarrier(outcome.verdict == .fail ? .gateFailed : .inconclusive)
-        }
-        verification = outcome
-      }
-      let evidence = try Evidence(run, check, verification: verification?.recordEntry)
-      try evidence.publish(replacing: force)
-      console.result(shared.json ? evidence.document.serialized() : evidence.summary)
+      let verdict = try judge(checkpoint, staged: run.staging.path, interruption, line, console)
+      let record = try ConversionRecord(run, check, verification: verdict)
+      try interruption.check()
+      try record.publish(replacing: force)
+      console.result(shared.json ? record.document.serialized() : record.summary)
     } catch {
-      line.finish()
       try? run.staging.discard()
       throw error
     }
+  }
+
+  /// What `--verify` found, for the record; nil without it.
+  /// - Throws: `ExitCodeCarrier` when the candidate is not to be published.
+  private func judge(
+    _ checkpoint: Checkpoint, staged: String, _ interruption: Interruption, _ line: ProgressLine, _ console: Console
+  ) throws -> JSONValue? {
+    guard let verify else { return nil }
+    let request = VerificationRequest(
+      base: checkpoint, candidate: try Checkpoint(path: staged), textPath: verify, policy: try Policy(argument: policy),
+      threads: shared.threads, maximumMemory: shared.maximumMemory.bytes)
+    let result = try request.run(checkCancellation: { try interruption.check() }) {
+      line.update($0, done: $1, total: $2, unit: .layers)
+    }
+    line.finish()
+    for remark in result.remarks { console.remark("warning: \(remark)") }
+    let report = result.report
+    guard report.verdict == .pass else {
+      console.result(shared.json ? report.jsonText : report.summary)
+      console.error("the verdict under policy \(policy) is \(report.verdict.rawValue): the candidate was not published")
+      throw ExitCodeCarrier(report.verdict == .fail ? .gateFailed : .inconclusive)
+    }
+    return report.recordEntry
   }
 }
 

@@ -1,3 +1,4 @@
+internal import ByteIO
 internal import ArgumentParser
 internal import Checkpoints
 internal import CommandLineSupport

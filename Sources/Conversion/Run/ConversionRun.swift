@@ -60,9 +60,7 @@ public struct ConversionRun: Sendable {
     let collected = Mutex<[Int: QuantizationStatistics]>([:])
     let workers = Mutex<[TileWorker]>([])
     try Parallel.forEach(count: schedule.tileCount, threads: plan.options.threads) { position in
-      if interruption.isRequested {
-        throw ConversionFailure(.interrupted, "interrupted; nothing was published, run the same command again")
-      }
+      try interruption.check()
       let (stepIndex, tile) = schedule.tile(at: position)
       let step = plan.steps[stepIndex]
       var worker = workers.withLock { $0.popLast() } ?? TileWorker()

@@ -29,9 +29,7 @@ public struct SelfCheck: Sendable {
     }
     let counter = ByteCounter(total: plan.outputByteCount + plan.inputByteCount, progress: progress)
     let count: @Sendable (Int) throws -> Void = { bytes in
-      if interruption.isRequested {
-        throw ConversionFailure(.interrupted, "interrupted; nothing was published, run the same command again")
-      }
+      try interruption.check()
       counter.add(bytes)
     }
     let digest = try output.digest(threads: plan.options.threads, progress: count)

@@ -9,7 +9,7 @@ internal import Tensors
 
 /// The record of a conversion: what was made from what, how, and what was proven. It holds no times, hosts or absolute
 /// paths, so that equal conversions give equal directories.
-public struct Evidence: Sendable {
+public struct ConversionRecord: Sendable {
   static let recordName = "llama-convert.json"
   static let checksumsName = "SHA256SUMS"
 
@@ -109,7 +109,7 @@ public struct Evidence: Sendable {
   }
 }
 
-extension Evidence {
+extension ConversionRecord {
   /// What a person wants to read when the command is done.
   public var summary: String {
     let plan = run.plan

@@ -1,0 +1,5 @@
+internal import Foundation
+
+enum Logarithms {
+  static func decimal(_ x: Double) -> Double { log10(x) }
+}

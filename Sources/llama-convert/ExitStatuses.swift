@@ -1,0 +1,18 @@
+internal import CommandLineSupport
+internal import Conversion
+internal import Verification
+
+extension ConversionFailure: ExitStatusError {
+  public var exitStatus: ExitStatus {
+    switch kind {
+    case .usage, .memory: .usage
+    case .outputExists: .cannotCreate
+    case .noSpace: .inputOutput
+    case .selfCheck: .bug
+    }
+  }
+}
+
+extension MemoryFailure: ExitStatusError {
+  public var exitStatus: ExitStatus { .usage }
+}

@@ -1,0 +1,99 @@
+internal import ArgumentParser
+internal import ByteIO
+internal import Checkpoints
+internal import CommandLineSupport
+internal import Verification
+
+/// Runs base and candidate side by side over a text and judges the drift.
+@main
+struct LlamaVerify: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "llama-verify",
+    abstract: "Run both models' full forward pass and judge the perplexity drift; or the perplexity of one model.",
+    discussion: """
+      Exit codes: 0 pass (or one model only), 1 fail, 2 inconclusive, 64 usage, 65 bad or corrupt input, \
+      66 missing input, 70 fault of this program, 74 input/output error, 75 interrupted, 77 permission.
+      """,
+    version: ToolVersion.text,
+    subcommands: [Verify.self, Tokenize.self],
+    defaultSubcommand: Verify.self)
+}
+
+/// `llama-verify BASE [CANDIDATE] --text F`
+struct Verify: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Score a text under BASE and CANDIDATE and judge the candidate (the default subcommand).")
+
+  @Argument(help: "The model that is trusted.") var base: String
+  @Argument(help: "The model that is judged. Without it the perplexity of BASE is reported.") var candidate: String?
+  @Option(help: "UTF-8 text to score.") var text: String
+  @Option(
+    help:
+      "What the candidate is held to: \(Policy.builtIn.map(\.name).joined(separator: ", ")), or a YAML or JSON file.")
+  var policy: String = "fp8"
+  @Option(help: "Tokens of a window, the begin-of-text token included.") var context: Int = 512
+  @Option(help: "Score about so many tokens, in windows spread evenly over the text, instead of all.") var tokens: Int?
+  @Option(help: "How products are computed. exact: as float32.") var compute: Compute = .exact
+  @Option(help: "Emulate serving. activations=fp8: dynamic per-token e4m3 activations of FP8 layers.")
+  var emulate: Emulation?
+  @Option(
+    help: "Write report.json, report.html, report.md, junit.xml and the scores of every token into this new directory.")
+  var report: String?
+  @OptionGroup(title: "General") var shared: SharedOptions
+
+  enum Compute: String, ExpressibleByArgument, CaseIterable { case exact }
+  enum Emulation: String, ExpressibleByArgument, CaseIterable { case fp8Activations = "activations=fp8" }
+
+  func validate() throws {
+    guard (2...1 << 20).contains(context) else { throw ValidationError("--context must be between 2 and 1048576") }
+    if let tokens, tokens < 1 { throw ValidationError("--tokens must be positive") }
+  }
+
+  func run() throws {
+    let console = shared.console(program: "llama-verify")
+    try console.run {
+      if let report, FileSystem.nameIsTaken(report) {
+        throw FileFailure(path: report, operation: "create the report", kind: .exists, detail: "it exists already")
+      }
+      let interruption = Interruption()
+      interruption.listen()
+      let policy = try Policy(argument: policy)
+      let line = ProgressLine(console: console)
+      defer { line.finish() }
+      let request = VerificationRequest(
+        base: try Checkpoint(path: base), candidate: try candidate.map { try Checkpoint(path: $0) }, textPath: text,
+        policy: policy, context: context, tokenLimit: tokens, emulatesFP8Activations: emulate == .fp8Activations,
+        threads: shared.threads, maximumMemory: shared.maximumMemory.bytes)
+      for note in request.base.notes + (request.candidate?.notes ?? []) { console.remark("warning: \(note)") }
+      let result = try request.run(checkCancellation: { try interruption.check() }) {
+        line.update($0, done: $1, total: $2, unit: .layers)
+      }
+      line.finish()
+      for remark in result.remarks { console.remark("warning: \(remark)") }
+      if let report { try write(result, to: report) }
+      console.result(shared.json ? result.report.jsonText : result.report.summary)
+      switch result.report.verdict {
+      case .fail: throw ExitCodeCarrier(.gateFailed)
+      case .inconclusive: throw ExitCodeCarrier(.inconclusive)
+      default: break
+      }
+    }
+  }
+
+  private func write(_ result: VerificationResult, to directory: String) throws {
+    let staging = try StagedDirectory(creatingFor: directory)
+    do {
+      for file in try result.report.files(scores: result.scores) {
+        try FileSystem.write(file.bytes, toNew: staging.file(file.name))
+      }
+      try staging.publish(replacing: false)
+    } catch {
+      try? staging.discard()
+      throw error
+    }
+  }
+}
+
+extension MemoryFailure: ExitStatusError {
+  public var exitStatus: ExitStatus { .usage }
+}

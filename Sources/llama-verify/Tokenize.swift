@@ -1,0 +1,51 @@
+internal import ArgumentParser
+internal import ByteIO
+internal import Checkpoints
+internal import CommandLineSupport
+internal import Tokenizers
+
+/// `llama-verify tokenize MODEL`: ids of lines, to compare this tokenizer with others.
+struct Tokenize: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Print the token ids of texts read from standard input.",
+    discussion: "Each line of input is one text as hexadecimal digits of its UTF-8 bytes; each line of output its ids.")
+
+  @Argument(help: "A checkpoint directory, or a tokenizer file.") var model: String
+
+  func run() throws {
+    let console = Console(program: "llama-verify", isQuiet: false)
+    try console.run {
+      let tokenizer = try tokenizer()
+      while let line = readLine() {
+        guard let bytes = Self.bytes(line) else { throw UsageFailure("a line is not hexadecimal: \(line.prefix(40))") }
+        let ids = tokenizer.encode(RepairedText(repairing: bytes).bytes)
+        console.result(ids.map(String.init).joined(separator: " ") + "\n")
+      }
+    }
+  }
+
+  private func tokenizer() throws -> any Tokenizer {
+    if try FileSystem.kind(of: model) == .file {
+      do {
+        return try TokenizerFile.tokenizer(try ReadableFile.contents(of: model, limit: 256 << 20))
+      } catch let failure as ParseFailure {
+        throw failure.in(file: model)
+      }
+    }
+    guard let tokenizer = try Checkpoint(path: model).tokenizer() else {
+      throw ParseFailure("there is no tokenizer", file: model)
+    }
+    return tokenizer
+  }
+
+  private static func bytes(_ line: String) -> [UInt8]? {
+    let digits = Array(line.utf8)
+    guard digits.count % 2 == 0 else { return nil }
+    var bytes: [UInt8] = []
+    for index in stride(from: 0, to: digits.count, by: 2) {
+      guard let byte = UInt8(String(decoding: digits[index..<index + 2], as: UTF8.self), radix: 16) else { return nil }
+      bytes.append(byte)
+    }
+    return bytes
+  }
+}
