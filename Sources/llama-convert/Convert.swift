@@ -1,8 +1,8 @@
-internal import ArgumentParser
+public import ArgumentParser
 internal import ByteIO
 internal import Checkpoints
 internal import CommandLineSupport
-internal import Conversion
+public import Conversion
 internal import Verification
 
 /// `llama-convert [convert] --to TYPE IN OUT`
@@ -111,6 +111,6 @@ struct Convert: ParsableCommand {
   }
 }
 
-extension TargetType: @retroactive ExpressibleByArgument {
+extension TargetType: ExpressibleByArgument {
   public init?(argument: String) { self.init(name: argument) }
 }

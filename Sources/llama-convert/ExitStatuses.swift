@@ -1,6 +1,6 @@
-internal import CommandLineSupport
-internal import Conversion
-internal import Verification
+public import CommandLineSupport
+public import Conversion
+public import Verification
 
 extension ConversionFailure: ExitStatusError {
   public var exitStatus: ExitStatus {

@@ -1,8 +1,8 @@
 internal import ArgumentParser
 internal import ByteIO
 internal import Checkpoints
-internal import CommandLineSupport
-internal import Verification
+public import CommandLineSupport
+public import Verification
 
 /// Runs base and candidate side by side over a text and judges the drift.
 @main
