@@ -85,7 +85,9 @@ let package = Package(
       swiftSettings: safe),
     .executableTarget(
       name: "llama-verify",
-      dependencies: ["ByteIO", "Verification", "Checkpoints", "Tokenizers", "CommandLineSupport", argumentParser],
+      dependencies: [
+        "ByteIO", "Checkpoints", "Tokenizers", "Inference", "Verification", "CommandLineSupport", argumentParser,
+      ],
       swiftSettings: safe),
 
     // Tests. Support holds what several of them build with: byte builders, seeded random numbers, fixtures.

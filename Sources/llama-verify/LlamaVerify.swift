@@ -15,7 +15,7 @@ struct LlamaVerify: ParsableCommand {
       66 missing input, 70 fault of this program, 74 input/output error, 75 interrupted, 77 permission.
       """,
     version: ToolVersion.text,
-    subcommands: [Verify.self, Tokenize.self],
+    subcommands: [Verify.self, Tokenize.self, Logits.self],
     defaultSubcommand: Verify.self)
 }
 

@@ -1,0 +1,41 @@
+internal import ArgumentParser
+internal import ByteIO
+internal import Checkpoints
+internal import CommandLineSupport
+internal import Inference
+
+/// `llama-verify logits MODEL`: the raw logits of a short sequence, to compare this forward pass with others.
+struct Logits: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Write the logits of a sequence of token ids as little-endian float32, [tokens, vocabulary].")
+
+  @Argument(help: "The model.") var model: String
+  @Option(parsing: .upToNextOption, help: "Token ids, the begin-of-text token included if it is wanted.")
+  var ids: [Int32]
+  @Option(help: "The file to create.") var output: String
+  @Option(help: "Emulate serving. activations=fp8: dynamic per-token e4m3 activations of FP8 layers.")
+  var emulate: Verify.Emulation?
+  @OptionGroup(title: "General") var shared: SharedOptions
+
+  func validate() throws {
+    guard (1...8192).contains(ids.count) else { throw ValidationError("--ids takes 1 to 8192 token ids") }
+  }
+
+  func run() throws {
+    let console = shared.console(program: "llama-verify")
+    try console.run {
+      let emulates = emulate == .fp8Activations
+      let weights = try CheckpointWeights(try Checkpoint(path: model), emulatingActivations: emulates)
+      let settings = ForwardSettings(threads: shared.threads, emulatesActivations: emulates)
+      let logits = try FullLogits.compute(ids, weights: weights, settings: settings)
+      var bytes: [UInt8] = []
+      bytes.reserveCapacity(logits.count * 4)
+      for value in logits {
+        let bits = value.bitPattern
+        bytes += [UInt8(truncatingIfNeeded: bits), UInt8(truncatingIfNeeded: bits >> 8)]
+        bytes += [UInt8(truncatingIfNeeded: bits >> 16), UInt8(truncatingIfNeeded: bits >> 24)]
+      }
+      try FileSystem.write(bytes, toNew: output)
+    }
+  }
+}
