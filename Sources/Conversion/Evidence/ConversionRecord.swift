@@ -123,7 +123,7 @@ extension ConversionRecord {
       let worst = quantized.map(\.sqnrDecibels).min() ?? 0
       let all = quantized.dropFirst().reduce(quantized[0]) { $0.merged(with: $1) }
       lines.append(
-        "quantized   \(quantized.count) tensors, SQNR \(Self.decibels(all.sqnrDecibels)) (worst tensor \(Self.decibels(worst))), \(all.saturated) values saturated, \(all.zeroRows) zero rows"
+        "quantized   \(quantized.count) tensors, SQNR \(Self.decibels(all.sqnrDecibels)) (worst tensor \(Self.decibels(worst)))"
       )
     }
     lines.append(

@@ -31,8 +31,10 @@ struct ModuleSelection {
     let modules = checkpoint.tensors.filter { $0.role.isLinear }.map {
       ($0.role, NamingDialect.huggingFace.moduleName(of: $0.role))
     }
-    let ignore = try Self.patterns(options.ignore, "--ignore", modules.map(\.1))
-    let only = try Self.patterns(options.only, "--only", modules.map(\.1))
+    // A tied head has no tensor, but it is a module, and many name it in --ignore by habit.
+    let names = modules.map(\.1) + [NamingDialect.huggingFace.moduleName(of: .outputHead)]
+    let ignore = try Self.patterns(options.ignore, "--ignore", names)
+    let only = try Self.patterns(options.only, "--only", names)
     let layerCount = checkpoint.configuration.layerCount
     var kept: [String] = []
     var quantized: Set<TensorRole> = []
