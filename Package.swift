@@ -59,7 +59,9 @@ let package = Package(
     // Formats and model meet here.
     .target(
       name: "Checkpoints",
-      dependencies: ["ByteIO", "Tensors", "SafetensorsFormat", "Llama", "Tokenizers", "Quantization", "Kernels", crypto],
+      dependencies: [
+        "ByteIO", "Tensors", "SafetensorsFormat", "Llama", "Tokenizers", "Quantization", "Kernels", crypto,
+      ],
       swiftSettings: safe),
     .target(
       name: "Conversion",
@@ -71,7 +73,8 @@ let package = Package(
     .target(
       name: "Verification",
       dependencies: [
-        "ByteIO", "Tensors", "Kernels", "Llama", "Quantization", "Tokenizers", "Checkpoints", "Inference", mustache, yams,
+        "ByteIO", "Tensors", "Kernels", "Llama", "Quantization", "Tokenizers", "Checkpoints", "Inference", mustache,
+        yams,
       ],
       swiftSettings: safe),
 
@@ -96,11 +99,13 @@ let package = Package(
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Tensors", "Support"], swiftSettings: base),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
-      name: "SafetensorsFormatTests", dependencies: ["SafetensorsFormat", "ByteIO", "Tensors", "Support"], swiftSettings: base),
+      name: "SafetensorsFormatTests", dependencies: ["SafetensorsFormat", "ByteIO", "Tensors", "Support"],
+      swiftSettings: base),
     .testTarget(name: "LlamaTests", dependencies: ["Llama", "ByteIO", "Tensors", "Support"], swiftSettings: base),
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
-      name: "QuantizationTests", dependencies: ["Quantization", "Kernels", "ByteIO", "Tensors", "SafetensorsFormat", "Support"],
+      name: "QuantizationTests",
+      dependencies: ["Quantization", "Kernels", "ByteIO", "Tensors", "SafetensorsFormat", "Support"],
       swiftSettings: base),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Support"], swiftSettings: base),
     .testTarget(name: "ConversionTests", dependencies: ["Conversion", "Support"], swiftSettings: base),

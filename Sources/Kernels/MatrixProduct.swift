@@ -182,7 +182,8 @@ struct WeightPointers {
 
   /// Packs `count` rows from `firstRow`, columns `column ..< column + k`, widened and multiplied by their block's scale.
   func pack(
-    _ math: UnsafePointer<ck_math>, firstRow: Int, count: Int, column: Int, k: Int, to packed: UnsafeMutablePointer<Float>
+    _ math: UnsafePointer<ck_math>, firstRow: Int, count: Int, column: Int, k: Int,
+    to packed: UnsafeMutablePointer<Float>
   ) {
     guard let bytes else { return }
     let rowBytes = inputs * format.byteCount

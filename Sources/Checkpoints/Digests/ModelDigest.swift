@@ -1,4 +1,3 @@
-
 public import ByteIO
 internal import Kernels
 public import Llama

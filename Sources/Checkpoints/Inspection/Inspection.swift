@@ -91,7 +91,9 @@ public struct Inspection: Sendable {
     if let quantization = checkpoint.quantization { lines.append("quantization  \(quantization.method)") }
     lines.append("serving       weights \(ByteSize(UInt64(weightBytes)))")
     for context in contexts {
-      lines.append("              + key/value cache of one sequence of \(context) tokens in 16 bits: \(ByteSize(UInt64(cacheBytes(context))))")
+      lines.append(
+        "              + key/value cache of one sequence of \(context) tokens in 16 bits: \(ByteSize(UInt64(cacheBytes(context))))"
+      )
     }
     lines += checkpoint.notes.map { "note          \($0)" }
     return lines.joined(separator: "\n") + "\n"

@@ -105,7 +105,8 @@ public struct LintReport: Sendable {
     let lines = findings.map { "\($0.isError ? "error" : "warning")  \($0.code)  \($0.message)" }
     let errors = findings.filter(\.isError).count
     let scope = tensorsRead > 0 ? "\(tensorsRead) tensors read" : "headers only"
-    return (lines + ["\(path): \(errors) errors, \(findings.count - errors) warnings, \(scope)"]).joined(separator: "\n")
+    return (lines + ["\(path): \(errors) errors, \(findings.count - errors) warnings, \(scope)"]).joined(
+      separator: "\n")
       + "\n"
   }
 }

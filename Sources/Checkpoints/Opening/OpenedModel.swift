@@ -28,7 +28,9 @@ struct OpenedModel {
       let bytes = try ReadableFile.contents(of: configurationPath, limit: Self.configurationLimit)
       document = try JSONValue(parsing: bytes)
       configuration = try LlamaConfiguration(huggingFace: document)
-      quantization = try document["quantization_config"].flatMap { try $0.isNull ? nil : QuantizationConfiguration(parsing: $0) }
+      quantization = try document["quantization_config"].flatMap {
+        try $0.isNull ? nil : QuantizationConfiguration(parsing: $0)
+      }
     } catch let failure as ParseFailure {
       throw failure.in(file: configurationPath)
     }
@@ -50,7 +52,9 @@ struct OpenedModel {
     let modules = Modules(configuration, quantization)
     census = Census(configuration, entries: entries, dialect: .huggingFace, companions: modules.companions)
     notes += census.problems.filter { $0.severity == .warning }.map(\.message)
-    notes += modules.strayIgnoreEntries.map { "quantization_config ignores \($0), which matches no module of the model" }
+    notes += modules.strayIgnoreEntries.map {
+      "quantization_config ignores \($0), which matches no module of the model"
+    }
   }
 
   /// The checkpoint, once the census has found no error.

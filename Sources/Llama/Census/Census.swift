@@ -96,7 +96,8 @@ extension LlamaConfiguration {
       return "vocab_size should be \(rows), or the embedding was resized without the configuration"
     case .layer(_, .key), .layer(_, .value):
       guard columns == hiddenSize, rows % headDimension == 0 else { return nil }
-      return "the rows are those of \(rows / headDimension) key/value heads, num_key_value_heads says \(keyValueHeadCount)"
+      return
+        "the rows are those of \(rows / headDimension) key/value heads, num_key_value_heads says \(keyValueHeadCount)"
     case .layer(_, .query):
       guard columns == hiddenSize, rows % headDimension == 0 else { return nil }
       return "the rows are those of \(rows / headDimension) heads, num_attention_heads says \(headCount)"

@@ -22,7 +22,8 @@ extension LlamaConfiguration {
     }
     if reader.value("head_dim") == nil {
       guard hiddenSize % headCount == 0 else {
-        throw ParseFailure("hidden_size \(hiddenSize) is no multiple of num_attention_heads \(headCount), and head_dim is absent")
+        throw ParseFailure(
+          "hidden_size \(hiddenSize) is no multiple of num_attention_heads \(headCount), and head_dim is absent")
       }
     }
     headDimension = try reader.integer("head_dim", in: 2...4096, default: hiddenSize / headCount)
@@ -64,7 +65,8 @@ extension LlamaConfiguration {
     }
     for key in ["attention_bias", "mlp_bias"] {
       guard try !reader.flag(key, default: false) else {
-        throw ParseFailure("\(key) is true", advice: "Llama models have no biases; models with biases are not supported")
+        throw ParseFailure(
+          "\(key) is true", advice: "Llama models have no biases; models with biases are not supported")
       }
     }
     if let activation = try reader.text("hidden_act"), activation != "silu" && activation != "swish" {
@@ -129,7 +131,9 @@ extension RoPEParameters {
     case "llama3":
       let low = try reader.number("low_freq_factor", above: 0)
       let high = try reader.number("high_freq_factor", above: 0)
-      guard high > low else { throw ParseFailure("\(key): high_freq_factor \(high) is not above low_freq_factor \(low)") }
+      guard high > low else {
+        throw ParseFailure("\(key): high_freq_factor \(high) is not above low_freq_factor \(low)")
+      }
       return .llama3(
         factor: try reader.number("factor", above: 0), lowFrequencyFactor: low, highFrequencyFactor: high,
         originalPositions: try reader.integer("original_max_position_embeddings", in: 1...1 << 30))
