@@ -109,7 +109,10 @@ let package = Package(
       swiftSettings: base),
     .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Support"], swiftSettings: base),
     .testTarget(name: "ConversionTests", dependencies: ["Conversion", "Support"], swiftSettings: base),
-    .testTarget(name: "InferenceTests", dependencies: ["Inference", "Support"], swiftSettings: base),
+    .testTarget(
+      name: "InferenceTests",
+      dependencies: ["Inference", "Checkpoints", "Kernels", "Llama", "Tokenizers", "ByteIO", "Tensors", "Support"],
+      swiftSettings: base),
     .testTarget(name: "VerificationTests", dependencies: ["Verification", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
       name: "CommandLineTests", dependencies: ["llama-convert", "llama-verify", "Support"], swiftSettings: base),

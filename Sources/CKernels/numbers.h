@@ -17,6 +17,11 @@ ptrdiff_t ck_first_nonfinite_scalar(const void *src, enum ck_format format, size
 ptrdiff_t ck_fp8_first_violation_scalar(const void *src, enum ck_format format, size_t n, const uint8_t *codes,
                                         float scale);
 
+/// Whether a row's scale is subnormal in a type that its weights' format can lead to: see the check's bound.
+static inline int ck_fp8_may_saturate(enum ck_format format, float scale) {
+  return scale < 0x1p-126f || (format == ck_format_f16 && scale < 0x1p-14f);
+}
+
 extern const struct ck_numbers ck_numbers_scalar;
 #if defined(__x86_64__)
 extern const struct ck_numbers ck_numbers_avx2;

@@ -184,13 +184,15 @@ static float fp8_activations_row(float *x, size_t n, float bound) {
 
 // Not the quantizer run again: the bound that any correct one must keep. A code's neighbours are 2^-3 of it apart (2^-9
 // among subnormals), so the value is at most half of that away; the last factor covers quotients and scales rounded to
-// bf16 on the way. A row whose scale was rounded down may pass 448 by half a bf16 step, 1/256; scales so small that they
-// are subnormal in F16 have few bits, and what passes 448 by more is saturated.
+// bf16 on the way. A row whose scale was rounded down may pass 448 by half a bf16 step, 1/256. Only subnormal scales have
+// so few bits that a right code may be saturated by more: those below 2^-14 that F16 weights can have (in F16), those
+// below 2^-126 that the others can have.
 ptrdiff_t ck_fp8_first_violation_scalar(const void *src, enum ck_format format, size_t n, const uint8_t *codes,
                                         float scale) {
+  const int may_saturate = ck_fp8_may_saturate(format, scale);
   for (size_t i = 0; i < n; i++) {
     float value = ck_load(src, format, i) / scale;
-    if (scale < 0x1p-14f) value = value > 448 ? 448 : value < -448 ? -448 : value;
+    if (may_saturate) value = value > 448 ? 448 : value < -448 ? -448 : value;
     const float code = ck_float_from_e4m3(codes[i]);
     const float relative = __builtin_fabsf(code) * 0x1p-4f, least = 0x1p-10f;
     const float bound = (relative > least ? relative : least) * (1 + 0x1p-4f);

@@ -36,6 +36,7 @@ public enum FP8Rows {
   ) -> Int? {
     precondition(columns > 0 && codes.count == scales.count * columns, "whole rows")
     precondition(source.byteCount == codes.count * format.byteCount, "as many codes as elements")
+    precondition(format != .e4m3, "codes without their scale are no weights")
     let table = NumberFormat.numbers(instructionSet)
     let (native, step) = arithmetic.native
     return source.withUnsafeBytes { source in

@@ -25,8 +25,11 @@ public struct LogitSummary: Sendable {
   public var candidateTop1: Int32 { candidateTop.index.0 }
 
   /// KLD(base‖candidate) = Σ p (ln p − ln q) in nats: the mean of the logits' difference under the base's distribution,
-  /// less the difference of the log-sums. Exactly 0 for identical logits; rounding below zero is cut off.
-  public var divergence: Double { max(0, weighted / base.sum - (baseLogSum - candidateLogSum)) }
+  /// less the difference of the log-sums. Exactly 0 for identical logits; rounding below zero is cut off, NaN stays NaN.
+  public var divergence: Double {
+    let divergence = weighted / base.sum - (baseLogSum - candidateLogSum)
+    return divergence < 0 ? 0 : divergence
+  }
 
   /// How many of the base's five most probable tokens are among the candidate's.
   public var top5Overlap: Int {

@@ -75,8 +75,8 @@ public enum RowMath {
     elementwise(&x, y, threads) { math.value.pointee.add($0, $1, $2) }
   }
 
-  /// Adds Σ (a − b)² and Σ a² in binary64 to the sums given, row by row of `width` elements in order: taking rows in one
-  /// call or in several comes to the same bits.
+  /// Adds Σ (a − b)² and Σ a² to the sums given, row by row of `width` elements in order: taking rows in one call or in
+  /// several comes to the same bits. Within a row, runs of 1024 elements are summed in sixteen binary32 lanes.
   public static func addDifference(
     _ a: Span<Float>, _ b: Span<Float>, width: Int, to total: inout (off: Double, whole: Double), threads: Int,
     instructionSet: InstructionSet = .best

@@ -254,4 +254,33 @@ struct FP8RowsTests {
       instructionSet: level)
     #expect(broken == 9)
   }
+
+  /// A scale that was damaged to far too small a value saturates its whole row: the codes 448 are wrong, and the check
+  /// must say so wherever scales are normal numbers of the format that they are stored in.
+  @Test(arguments: [FloatFormat.bf16, .f32], levels)
+  func seesRowsSaturatedByAWrongScale(_ format: FloatFormat, _ level: InstructionSet) {
+    let source = bytes((1...32).map { Float($0) * 0x1p-12 }, format)
+    let codes = [UInt8](repeating: 0x7E, count: 32)
+    let scales: [Float] = [0x1p-30]
+    let index = FP8Rows.firstViolation(
+      source.span.bytes, format: format, columns: 32, codes: codes.span.bytes, scales: scales.span,
+      instructionSet: level)
+    #expect(index == 0)
+  }
+
+  /// Rows of F16 subnormals under the library's arithmetic: scales are F16 subnormals with few bits, values beyond 448
+  /// scales are saturated, and the check accepts what is written.
+  @Test(arguments: levels)
+  func acceptsSaturationBySubnormalScales(_ level: InstructionSet) {
+    for exponent in 15...24 {
+      let source = bytes(
+        (1...64).map { Float($0) / 64 * Float(sign: .plus, exponent: -exponent, significand: 448) }, .f16)
+      let result = quantize(source, .f16, columns: 64, .stepsRounded(to: .f16), level)
+      let scales = result.scales.map(Float.init(bitPattern:))
+      let index = FP8Rows.firstViolation(
+        source.span.bytes, format: .f16, columns: 64, codes: result.codes.span.bytes, scales: scales.span,
+        instructionSet: level)
+      #expect(index == nil, "2^-\(exponent)")
+    }
+  }
 }

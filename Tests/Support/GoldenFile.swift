@@ -1,11 +1,10 @@
-import Foundation
-import Support
+internal import Foundation
 
 /// The tensors of a golden safetensors file, read with Foundation alone: an oracle that shares no code with ours.
-struct GoldenFile {
+public struct GoldenFile {
   private let entries: [String: (type: String, shape: [Int], bytes: [UInt8])]
 
-  init(_ name: String) throws {
+  public init(_ name: String) throws {
     let data = try Fixtures.bytes(Fixtures.golden(name))
     let length = data.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
     let header = try JSONSerialization.jsonObject(with: Data(data[8..<8 + length])) as? [String: Any] ?? [:]
@@ -22,12 +21,12 @@ struct GoldenFile {
     return entry
   }
 
-  func type(_ name: String) throws -> String { try entry(name).type }
-  func shape(_ name: String) throws -> [Int] { try entry(name).shape }
-  func bytes(_ name: String) throws -> [UInt8] { try entry(name).bytes }
+  public func type(_ name: String) throws -> String { try entry(name).type }
+  public func shape(_ name: String) throws -> [Int] { try entry(name).shape }
+  public func bytes(_ name: String) throws -> [UInt8] { try entry(name).bytes }
 
   /// Values of an F32 or BF16 tensor.
-  func floats(_ name: String) throws -> [Float] {
+  public func floats(_ name: String) throws -> [Float] {
     let entry = try entry(name)
     let size = entry.type == "F32" ? 4 : 2
     return stride(from: 0, to: entry.bytes.count, by: size).map { at in
@@ -38,7 +37,7 @@ struct GoldenFile {
 }
 
 /// Names of the rows of a golden file, from its manifest.
-func goldenRowNames(_ file: String) throws -> [String] {
+public func goldenRowNames(_ file: String) throws -> [String] {
   let data = try Data(contentsOf: Fixtures.golden("manifest.json"))
   let manifest = try JSONSerialization.jsonObject(with: data) as? [String: Any]
   let files = manifest?["files"] as? [[String: Any]] ?? []
