@@ -80,7 +80,7 @@ let package = Package(
 
     // The programs.
     .target(
-      name: "CommandLineSupport", dependencies: ["ByteIO", "Checkpoints", argumentParser],
+      name: "CommandLineSupport", dependencies: ["ByteIO", "Kernels", "Checkpoints", argumentParser],
       swiftSettings: safe),
     .executableTarget(
       name: "llama-convert",

@@ -27,6 +27,10 @@ static enum ck_level detect(void) {
 static enum ck_level detect(void) { return ck_level_scalar; }
 #endif
 
+static _Atomic int limit = ck_level_avx512;
+
+void ck_limit_level(enum ck_level level) { limit = (int)level; }
+
 enum ck_level ck_best_level(void) {
   static _Atomic int cached = -1;
   int level = cached;
@@ -34,5 +38,5 @@ enum ck_level ck_best_level(void) {
     level = (int)detect();
     cached = level; // idempotent: racing threads store the same value
   }
-  return (enum ck_level)level;
+  return (enum ck_level)(level < limit ? level : limit);
 }

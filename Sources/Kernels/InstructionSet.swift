@@ -9,8 +9,12 @@ public enum InstructionSet: Int, CaseIterable, Comparable, Sendable, CustomStrin
   /// x86-64 with AVX-512 F, BW, DQ and VL.
   case avx512 = 2
 
-  /// The best one that this processor and operating system support.
-  public static let best = InstructionSet(rawValue: Int(ck_best_level().rawValue)) ?? .scalar
+  /// The best one that this processor and operating system support, up to the limit set.
+  public static var best: InstructionSet { InstructionSet(rawValue: Int(ck_best_level().rawValue)) ?? .scalar }
+
+  /// Keeps the whole process from using better ones from now on. Results are the same, only slower: to compare
+  /// instruction sets, and to rule one out when a machine is suspected.
+  public static func limit(to instructionSet: InstructionSet) { ck_limit_level(instructionSet.level) }
 
   public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 

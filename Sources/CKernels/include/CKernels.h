@@ -16,7 +16,11 @@ enum __attribute__((enum_extensibility(closed))) ck_level {
   ck_level_avx512 = 2,
 };
 
-/// The best level that the processor and the operating system support (CPUID and XGETBV), asked once per process.
+/// The best level that the processor and the operating system support (CPUID and XGETBV, asked once per process), and
+/// that `ck_limit_level` allows.
 enum ck_level ck_best_level(void);
+
+/// From now on the best level is at most this one, in the whole process.
+void ck_limit_level(enum ck_level level);
 
 #endif
