@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Times the programs against cp (and PyTorch, if .venv has it) in one run and prints ratios: machines differ.
+# usage: Scripts/bench.sh BIN [MODEL]    MODEL: a Hugging Face directory in BF16; the bundled one is too small to mean much
+set -euo pipefail
+bin=$1
+model=${2:-${BENCH_MODEL:-Tests/Fixtures/tiny}}
+rounds=${BENCH_ROUNDS:-5}
+threads=${BENCH_THREADS:-$(nproc)}
+work=$(mktemp -d "${BENCH_FOLDER:-.}/bench.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+seconds() { local start end; start=$(date +%s.%N); "$@" >/dev/null; end=$(date +%s.%N); echo "$end $start" | awk '{print $1 - $2}'; }
+median() { sort -n | awk '{v[NR] = $1} END {print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
+
+# cp and the conversion both end with their bytes on the disk: cp by sync, the conversion by its own fsync.
+copy() { cp -rL "$model" "$work/copy" && sync -f "$work/copy"; }
+convert() { "$bin/llama-convert" --to fp8 --quiet --threads "$threads" "$model" "$work/fp8"; }
+
+cat "$model"/* >/dev/null # into the page cache
+for ((round = 0; round < rounds; round++)); do
+  rm -rf "$work/copy" "$work/fp8"
+  sync
+  seconds copy >>"$work/cp.times"
+  seconds convert >>"$work/fp8.times"
+done
+cp=$(median <"$work/cp.times")
+fp8=$(median <"$work/fp8.times")
+echo "model $model, $threads threads, medians of $rounds interleaved rounds"
+echo "cp             ${cp} s"
+echo "--to fp8       ${fp8} s   $(ratio "$fp8" "$cp") x cp"
+
+tokens=${BENCH_TOKENS:-2048}
+text=Tests/Fixtures/eval.txt
+rate=$("$bin/llama-verify" "$model" --text "$text" --context "$tokens" --tokens "$tokens" --threads "$threads" --quiet --json |
+  sed -n 's/.*"tokens_per_second": *\([0-9.]*\).*/\1/p')
+echo "forward pass   $rate tokens/s (windows of $tokens, exact)"
+
+if [ -x .venv/bin/python ] && .venv/bin/python -c 'import torch, transformers' 2>/dev/null; then
+  for type in float32 bfloat16; do
+    peer=$(.venv/bin/python - "$model" "$tokens" "$threads" "$type" <<'PYTHON'
+import sys, time, torch
+from transformers import AutoModelForCausalLM
+
+path, tokens, threads, name = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+torch.set_num_threads(threads)
+model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, name)).eval()
+ids = torch.randint(0, 1000, (1, tokens))
+times = []
+with torch.inference_mode():
+    model(ids)
+    for _ in range(3):
+        start = time.perf_counter()
+        model(ids)
+        times.append(time.perf_counter() - start)
+print(tokens / sorted(times)[1])
+PYTHON
+    )
+    echo "PyTorch $type $peer tokens/s: forward pass at $(ratio "$rate" "$peer") x"
+  done
+else
+  echo "PyTorch        not measured (make interop installs it)"
+fi
