@@ -27,14 +27,14 @@ done
 cp=$(median <"$work/cp.times")
 fp8=$(median <"$work/fp8.times")
 echo "model $model, $threads threads, medians of $rounds interleaved rounds"
-echo "cp             ${cp} s"
-echo "--to fp8       ${fp8} s   $(ratio "$fp8" "$cp") x cp"
+printf "cp             %.3f s\n" "$cp"
+printf -- "--to fp8       %.3f s, %s x cp\n" "$fp8" "$(ratio "$fp8" "$cp")"
 
 tokens=${BENCH_TOKENS:-2048}
 text=Tests/Fixtures/eval.txt
 rate=$("$bin/llama-verify" "$model" --text "$text" --context "$tokens" --tokens "$tokens" --threads "$threads" --quiet --json |
   sed -n 's/.*"tokens_per_second": *\([0-9.]*\).*/\1/p')
-echo "forward pass   $rate tokens/s (windows of $tokens, exact)"
+printf "forward pass   %.1f tokens/s (windows of %d, exact)\n" "$rate" "$tokens"
 
 if [ -x .venv/bin/python ] && .venv/bin/python -c 'import torch, transformers' 2>/dev/null; then
   for type in float32 bfloat16; do
@@ -56,7 +56,7 @@ with torch.inference_mode():
 print(tokens / sorted(times)[1])
 PYTHON
     )
-    echo "PyTorch $type $peer tokens/s: forward pass at $(ratio "$rate" "$peer") x"
+    printf "PyTorch        %.1f tokens/s in %s: ours is %s x\n" "$peer" "$type" "$(ratio "$rate" "$peer")"
   done
 else
   echo "PyTorch        not measured (make interop installs it)"

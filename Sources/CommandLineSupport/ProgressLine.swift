@@ -34,7 +34,8 @@ public final class ProgressLine: Sendable {
       let seconds = max(now.timeIntervalSince(state.started), 0.001)
       let percent = total == 0 ? 100 : Int(Double(done) / Double(total) * 100)
       let rate = Double(done) / seconds
-      var text = "\(phase) \(percent)%  \(unit.show(Double(done))) of \(unit.show(Double(total)))  \(unit.show(rate))/s"
+      var text = "\(phase) \(percent)%  \(unit.show(Double(done))) of \(unit.show(Double(total)))\(unit.name)"
+      if unit == .bytes { text += "  \(unit.show(rate))/s" }
       if rate > 0, done < total { text += "  \(Int((Double(total - done) / rate).rounded(.up))) s left" }
       draw(text, &state)
     }
@@ -54,9 +55,11 @@ public final class ProgressLine: Sendable {
           index += 1
         }
         return index == 0 ? "\(Int(value)) B" : "\((value * 10).rounded() / 10) \(units[index])"
-      case .layers: return "\((value * 10).rounded() / 10)"
+      case .layers: return "\(Int(value))"
       }
     }
+
+    var name: String { self == .bytes ? "" : " layers" }
   }
 
   private func draw(_ text: String, _ state: inout State) {

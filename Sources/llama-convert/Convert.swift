@@ -91,7 +91,7 @@ struct Convert: ParsableCommand {
   /// - Throws: `ExitCodeCarrier` when the candidate is not to be published.
   private func judge(
     _ checkpoint: Checkpoint, staged: String, _ interruption: Interruption, _ line: ProgressLine, _ console: Console
-  ) throws -> JSONValue? {
+  ) throws -> ConversionRecord.Verification? {
     guard let verify else { return nil }
     let request = VerificationRequest(
       base: checkpoint, candidate: try Checkpoint(path: staged), textPath: verify, policy: try Policy(argument: policy),
@@ -107,7 +107,7 @@ struct Convert: ParsableCommand {
       console.error("the verdict under policy \(policy) is \(report.verdict.rawValue): the candidate was not published")
       throw ExitCodeCarrier(report.verdict == .fail ? .gateFailed : .inconclusive)
     }
-    return report.recordEntry
+    return ConversionRecord.Verification(entry: report.recordEntry, line: report.line)
   }
 }
 

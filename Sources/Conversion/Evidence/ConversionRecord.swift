@@ -15,13 +15,27 @@ public struct ConversionRecord: Sendable {
 
   private let run: ConversionRun
   private let check: SelfCheck
+  private let verification: Verification?
   /// The record, schema `llama-convert/1`.
   public let document: JSONValue
 
-  /// - Parameter verification: what `--verify` found, to be kept in the record.
-  public init(_ run: ConversionRun, _ check: SelfCheck, verification: JSONValue?) throws {
+  /// What a verification before publication found.
+  public struct Verification: Sendable {
+    /// For the record.
+    let entry: JSONValue
+    /// For the summary.
+    let line: String
+
+    public init(entry: JSONValue, line: String) {
+      self.entry = entry
+      self.line = line
+    }
+  }
+
+  public init(_ run: ConversionRun, _ check: SelfCheck, verification: Verification?) throws {
     self.run = run
     self.check = check
+    self.verification = verification
     var record = JSONObject()
     record["schema"] = "llama-convert/1"
     record["tool"] = ["name": .string(Toolkit.name), "version": .string(Toolkit.version)]
@@ -38,7 +52,7 @@ public struct ConversionRecord: Sendable {
       "proven_equal_by_digest": .number(JSONNumber(check.provenEqual)),
       "checked_value_by_value": .number(JSONNumber(check.checkedValues)),
     ]
-    if let verification { record["verification"] = verification }
+    if let verification { record["verification"] = verification.entry }
     document = .object(record)
   }
 
@@ -128,6 +142,7 @@ extension ConversionRecord {
     }
     lines.append(
       "self-check  \(check.provenEqual) tensors proven equal by digest, \(check.checkedValues) checked value by value")
+    if let verification { lines.append("verified    \(verification.line)") }
     lines.append("digest      \(check.digest.model)")
     lines.append("evidence    \(Self.recordName), \(Self.checksumsName)")
     return lines.joined(separator: "\n") + "\n"

@@ -19,6 +19,11 @@ extension Policy {
 }
 
 extension VerificationReport {
+  /// The verdict in one line, for a summary that has other things to say too.
+  public var line: String {
+    "\(verdict.word) under policy \(subject.policy.name) on \(Figure.count(tokens)) tokens: \(headline)"
+  }
+
   /// The figures that a conversion's record keeps: those that are the same in every run.
   public var recordEntry: JSONValue {
     func number(_ value: Double?) -> JSONValue {
