@@ -6,6 +6,10 @@ requirements=Tests/Interop/requirements.txt
 stamp="$folder/.requirements"
 
 if [ -f "$stamp" ] && cmp -s "$requirements" "$stamp"; then exit 0; fi
+if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+  echo "interop: Python 3.11 or later is needed, for the pinned NumPy" >&2
+  exit 1
+fi
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
   if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
     apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null

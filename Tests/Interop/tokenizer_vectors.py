@@ -52,7 +52,8 @@ def cases():
         yield f"run of {length} letters", ("in" + "g" * (length % 3) + "e" * length)[:length]
 
 
-def main():
+def generate():
+    """The file's text."""
     split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
     by_tiktoken = tiktoken_encoder(ROOT / "Tests/Fixtures/tiny/tokenizer.model")
     by_tokenizers = tokenizers_encoder(ROOT / "Tests/Fixtures/tiny/tokenizer.json")
@@ -68,13 +69,17 @@ def main():
         pieces = [len(piece.encode()) for piece, _ in split.pre_tokenize_str(text)]
         ids = by_tiktoken(text)
         if ids != by_tokenizers(text) or sum(pieces) != len(text.encode()):
-            sys.exit(f"the libraries disagree about {text!r}")
+            raise AssertionError(f"the libraries disagree about {text!r}")
         lines.append(f'  ReferenceVector("{name}", hex: "{text.encode().hex()}", pieces: {pieces}, ids: {ids}),')
-    text = "\n".join(lines + ["]", ""])
+    return "\n".join(lines + ["]", ""])
+
+
+def main():
+    text = generate()
     if "--check" in sys.argv[1:]:
         sys.exit(0 if TARGET.read_text() == text else f"{TARGET.name} differs from what the libraries say")
     TARGET.write_text(text)
-    print(f"{TARGET.name}: {len(lines) - 5} vectors")
+    print(f"{TARGET.name}: {text.count('  ReferenceVector(')} vectors")
 
 
 if __name__ == "__main__":
