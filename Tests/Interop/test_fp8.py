@@ -69,7 +69,7 @@ def test_logits_of_a_directory_by_the_library_equal_transformers(programs, figur
     "pattern, share", [(r"re:.*layers\.3\.mlp\.", 0.9), (r"re:.*layers\.3\.", 0.5)], ids=["feed-forward", "layer"])
 def test_emulated_activations_equal_compressed_tensors(programs, tiny, ids, figure, tmp_path, pattern, share):
     """Exact where rounding noise cannot grow: in the last layer. When float32 noise carries a value over a rounding
-    boundary of e4m3, its own token changes, and through keys and values a little of the later ones; hence the shares."""
+    boundary of e4m3, its own token changes, and through keys and values a little the later ones; hence the shares."""
     folder = programs.convert(tiny, tmp_path / "out", "--to", "fp8", "--only", pattern)
     theirs = reference.logits(reference.load(folder), ids)
     difference = numpy.abs(programs.logits(folder, ids, "--emulate", "activations=fp8") - theirs).max(axis=1)
