@@ -23,7 +23,7 @@ let mustache: Target.Dependency = .product(name: "Mustache", package: "swift-mus
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
 let libraries = [
-  "ByteIO", "Kernels", "Tensors", "SafetensorsFormat", "Llama", "Tokenizers", "Quantization", "Checkpoints",
+  "ByteIO", "Kernels", "Tensors", "SafetensorsFormat", "TorchFormat", "Llama", "Tokenizers", "Quantization", "Checkpoints",
   "Conversion", "Inference", "Verification",
 ]
 
@@ -45,10 +45,12 @@ let package = Package(
     // Bytes and arithmetic: no llamas.
     .target(name: "CKernels", cSettings: warningsAreErrors),
     .target(name: "Kernels", dependencies: ["CKernels"], swiftSettings: fence),
-    .target(name: "ByteIO", swiftSettings: fence),
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+    .target(name: "ByteIO", dependencies: ["CZlib"], swiftSettings: fence),
     .target(name: "Tensors", dependencies: ["ByteIO"], swiftSettings: safe),
 
     // One folder per format.
+    .target(name: "TorchFormat", dependencies: ["ByteIO", "Tensors"], swiftSettings: safe),
     .target(name: "SafetensorsFormat", dependencies: ["ByteIO", "Tensors"], swiftSettings: safe),
 
     // The model, its text and its numbers: no files.
@@ -101,6 +103,7 @@ let package = Package(
     .testTarget(
       name: "SafetensorsFormatTests", dependencies: ["SafetensorsFormat", "ByteIO", "Tensors", "Support"],
       swiftSettings: base),
+    .testTarget(name: "TorchFormatTests", dependencies: ["TorchFormat", "ByteIO", "Tensors", "Support"], swiftSettings: base),
     .testTarget(name: "LlamaTests", dependencies: ["Llama", "ByteIO", "Tensors", "Support"], swiftSettings: base),
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
