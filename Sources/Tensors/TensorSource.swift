@@ -47,9 +47,16 @@ public protocol TensorSource: Sendable {
   /// May be called from several threads at once.
   /// - Throws: `ParseFailure` for an unknown name or a range outside the tensor, `FileFailure` when reading fails.
   func read(_ name: String, at offset: Int, into buffer: inout MutableSpan<UInt8>) throws
+
+  /// Checks what checksums the container itself has (CRC-32 of zip records), for all bytes that reading has not checked
+  /// yet. Sources without any do nothing.
+  /// - Throws: `ParseFailure` for a checksum that does not agree, `FileFailure` when reading fails.
+  func proveIntegrity() throws
 }
 
 extension TensorSource {
+  public func proveIntegrity() throws {}
+
   public func info(_ name: String) -> TensorInfo? {
     tensors.first { $0.name.utf8.elementsEqual(name.utf8) }
   }

@@ -189,7 +189,8 @@ struct PickleMachine {
     let module = try line()
     let name = try line()
     guard let symbol = PickleSymbol(module: module, name: name) else {
-      var refusal = failure("the pickle mentions \(module.prefix(80)).\(name.prefix(80)), which is not needed for tensors", 1)
+      var refusal = failure(
+        "the pickle mentions \(module.prefix(80)).\(name.prefix(80)), which is not needed for tensors", 1)
       refusal.advice = "a checkpoint holds tensors only; do not load this file with other tools either"
       throw refusal
     }

@@ -1,0 +1,95 @@
+internal import ByteIO
+public import Tensors
+
+/// An open file of `torch.save`: zip archive (torch 1.6 and later) or the legacy sequence of pickles. Opening reads the
+/// archive's table and the pickle; tensors are read part by part, views of any stride and shared storages included, and
+/// records are checked against their CRC-32 on the way.
+public final class TorchFile: TensorSource {
+  /// In the pickle's order.
+  public let tensors: [TensorInfo]
+  /// Names in the pickle's dict that are no tensors.
+  public let others: [String]
+  private let views: [UTF8Key: TensorView]
+  private let records: [StorageRecord]
+  private let file: ReadableFile
+
+  public var path: String { file.path }
+  /// Size of the file in bytes.
+  public var byteCount: UInt64 { file.byteCount }
+
+  /// - Throws: `FileFailure` when the file cannot be opened or read; `ParseFailure` when it is no file of tensors, with
+  ///   record and offset.
+  public init(path: String) throws {
+    file = try ReadableFile(path: path)
+    do {
+      let contents = try Self.open(file)
+      var tensors: [TensorInfo] = []
+      var views: [UTF8Key: TensorView] = [:]
+      for (name, tensor) in contents.dictionary.tensors {
+        let view = try TensorView(
+          name: name, tensor, contents.dictionary.storages[tensor.storage],
+          storageByteCount: contents.records[tensor.storage].byteCount)
+        tensors.append(view.info)
+        views[UTF8Key(name)] = view
+      }
+      self.tensors = tensors
+      self.views = views
+      others = contents.dictionary.others
+      records = contents.records
+    } catch let failure as ParseFailure {
+      throw failure.in(file: path)
+    }
+  }
+
+  /// The tensors of a file, and for each of the pickle's storages where its bytes are.
+  struct Contents {
+    let dictionary: StateDictionary
+    let records: [StorageRecord]
+  }
+
+  private static func open(_ file: ReadableFile) throws -> Contents {
+    let start = try file.bytes(at: 0, count: Int(min(file.byteCount, 512)))
+    if start.starts(with: [0x50, 0x4B, 0x03, 0x04]) { return try TorchArchive.open(file) }
+    if start.starts(with: LegacyTorchFile.magic) { return try LegacyTorchFile.open(file) }
+    let advice = "convert it with torch.save of a current PyTorch"
+    if start.count > 262, start[257..<262].elementsEqual("ustar".utf8) {
+      throw ParseFailure("this is a tar file of torch 0.1", advice: advice)
+    }
+    throw ParseFailure("this is no file of torch.save: it begins with neither a zip record nor torch's magic number")
+  }
+
+  public func info(_ name: String) -> TensorInfo? { views[UTF8Key(name)]?.info }
+
+  public func read(_ name: String, at offset: Int, into buffer: inout MutableSpan<UInt8>) throws {
+    guard let view = views[UTF8Key(name)] else {
+      throw ParseFailure("there is no tensor of this name", file: path, item: name)
+    }
+    guard offset >= 0, offset <= view.info.byteCount, buffer.count <= view.info.byteCount - offset else {
+      throw ParseFailure(
+        "\(buffer.count) bytes at byte \(offset) of the tensor are asked for, it has \(view.info.byteCount)",
+        file: path, item: name)
+    }
+    let record = records[view.storage]
+    do {
+      try view.read(at: offset, into: &buffer) { try record.read(at: $0, into: &$1) }
+    } catch let failure as ParseFailure {
+      throw place(failure, name)
+    }
+  }
+
+  public func proveIntegrity() throws {
+    for view in views.values {
+      do {
+        try records[view.storage].prove()
+      } catch let failure as ParseFailure {
+        throw place(failure, view.info.name)
+      }
+    }
+  }
+
+  private func place(_ failure: ParseFailure, _ name: String) -> ParseFailure {
+    var placed = failure.in(file: path)
+    if placed.item == nil { placed.item = name }
+    return placed
+  }
+}
