@@ -23,7 +23,8 @@ let mustache: Target.Dependency = .product(name: "Mustache", package: "swift-mus
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
 let libraries = [
-  "ByteIO", "Kernels", "Tensors", "SafetensorsFormat", "TorchFormat", "Llama", "Tokenizers", "Quantization", "Checkpoints",
+  "ByteIO", "Kernels", "Tensors", "SafetensorsFormat", "TorchFormat", "Llama", "Tokenizers", "Quantization",
+  "Checkpoints",
   "Conversion", "Inference", "Verification",
 ]
 
@@ -96,14 +97,15 @@ let package = Package(
       swiftSettings: safe),
 
     // Tests. Support holds what several of them build with: byte builders, seeded random numbers, fixtures.
-    .target(name: "Support", dependencies: ["ByteIO", "Tensors"], path: "Tests/Support", swiftSettings: base),
+    .target(name: "Support", dependencies: ["ByteIO", "Tensors", crypto], path: "Tests/Support", swiftSettings: base),
     .testTarget(name: "ByteIOTests", dependencies: ["ByteIO", "Support"], swiftSettings: base),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Tensors", "Support"], swiftSettings: base),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
       name: "SafetensorsFormatTests", dependencies: ["SafetensorsFormat", "ByteIO", "Tensors", "Support"],
       swiftSettings: base),
-    .testTarget(name: "TorchFormatTests", dependencies: ["TorchFormat", "ByteIO", "Tensors", "Support"], swiftSettings: base),
+    .testTarget(
+      name: "TorchFormatTests", dependencies: ["TorchFormat", "ByteIO", "Tensors", "Support"], swiftSettings: base),
     .testTarget(name: "LlamaTests", dependencies: ["Llama", "ByteIO", "Tensors", "Support"], swiftSettings: base),
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(

@@ -32,7 +32,7 @@ public final class InflateIndex: Sendable {
   ///   content than `limit`; `FileFailure`.
   public init(_ file: ReadableFile, range: Range<UInt64>, limit: UInt64) throws {
     var pass = Pass(file, range)
-    var places: [Place] = []
+    var places = [Place(offset: 0, compressedOffset: 0, bits: 0, window: [])]
     var buffer = [UInt8](repeating: 0, count: Self.chunkByteCount)
     var total: UInt64 = 0
     var checksum: UInt32 = 0
@@ -43,7 +43,7 @@ public final class InflateIndex: Sendable {
         throw ParseFailure("the compressed content is longer than the \(limit) bytes stated", offset: range.lowerBound)
       }
       checksum = CRC32.checksum(buffer.span.extracting(0..<produced), startingWith: checksum)
-      if pass.isAtBlock && (places.last.map { total - $0.offset >= Self.spacing } ?? true) {
+      if pass.isAtBlock && total - places[places.count - 1].offset >= Self.spacing {
         places.append(
           Place(offset: total, compressedOffset: pass.consumed, bits: pass.unusedBits, window: pass.window()))
       }
@@ -67,9 +67,8 @@ public final class InflateIndex: Sendable {
       throw ParseFailure("\(buffer.count) bytes at byte \(offset) are asked for, the content has \(byteCount)")
     }
     guard buffer.count > 0 else { return }
-    guard let place = places.last(where: { $0.offset <= offset }) else {
-      throw ParseFailure("the compressed stream has no beginning")
-    }
+    // The first place is the stream's start.
+    let place = places.last { $0.offset <= offset } ?? places[0]
     var pass = try Pass(file, range, from: place.compressedOffset, bits: place.bits, window: place.window)
     var scratch = [UInt8](repeating: 0, count: Self.chunkByteCount)
     var position = place.offset
@@ -97,7 +96,7 @@ public final class InflateIndex: Sendable {
     private var next = 0
     private var fetched: UInt64
     private(set) var isFinished = false
-    private(set) var isAtBlock = true
+    private(set) var isAtBlock = false
 
     init(_ file: ReadableFile, _ range: Range<UInt64>) {
       self.file = file
@@ -115,6 +114,7 @@ public final class InflateIndex: Sendable {
         let byte = try file.bytes(at: range.lowerBound + offset - 1, count: 1)[0]
         inflatePrime(&state.stream, bits, Int32(byte >> (8 - UInt8(bits))))
       }
+      guard !window.isEmpty else { return }
       window.withUnsafeBufferPointer {
         _ = inflateSetDictionary(&state.stream, $0.baseAddress, uInt($0.count))
       }
