@@ -107,7 +107,9 @@ let package = Package(
       name: "QuantizationTests",
       dependencies: ["Quantization", "Kernels", "ByteIO", "Tensors", "SafetensorsFormat", "Support"],
       swiftSettings: base),
-    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Support"], swiftSettings: base),
+    .testTarget(
+      name: "CheckpointsTests",
+      dependencies: ["Checkpoints", "Llama", "Quantization", "Tensors", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(name: "ConversionTests", dependencies: ["Conversion", "Support"], swiftSettings: base),
     .testTarget(
       name: "InferenceTests",
