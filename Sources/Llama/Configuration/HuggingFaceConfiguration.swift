@@ -59,14 +59,14 @@ extension LlamaConfiguration {
     let advice = "this toolkit converts Llama-family models: LlamaForCausalLM and MistralForCausalLM"
     if let name = reader.value("architectures")?.array?.first?.string {
       guard let architecture = Architecture(rawValue: name) else {
-        throw ParseFailure("the architecture is \(name)", advice: advice)
+        throw ParseFailure("the architecture is \(name.prefix(80))", advice: advice)
       }
       return architecture
     }
     switch try reader.text("model_type") {
     case "llama": return .llama
     case "mistral": return .mistral
-    case let other?: throw ParseFailure("model_type is \(other)", advice: advice)
+    case let other?: throw ParseFailure("model_type is \(other.prefix(80))", advice: advice)
     case nil: throw ParseFailure("neither architectures nor model_type says what model this is", advice: advice)
     }
   }
@@ -83,7 +83,7 @@ extension LlamaConfiguration {
       }
     }
     if let activation = try reader.text("hidden_act"), activation != "silu" && activation != "swish" {
-      throw ParseFailure("hidden_act is \(activation), expected silu")
+      throw ParseFailure("hidden_act is \(activation.prefix(80)), expected silu")
     }
     try refusePartialRotation(reader)
   }
@@ -102,7 +102,7 @@ extension LlamaConfiguration {
     case "float16", "half": return .f16
     case "float32", "float": return .f32
     case "auto": return nil
-    default: throw ParseFailure("dtype is \(text), expected bfloat16, float16 or float32")
+    default: throw ParseFailure("dtype is \(text.prefix(80)), expected bfloat16, float16 or float32")
     }
   }
 }
