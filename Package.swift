@@ -109,7 +109,8 @@ let package = Package(
       swiftSettings: base),
     .testTarget(
       name: "CheckpointsTests",
-      dependencies: ["Checkpoints", "Llama", "Quantization", "Tensors", "ByteIO", "Support"], swiftSettings: base),
+      dependencies: ["Checkpoints", "Llama", "Quantization", "Tokenizers", "Tensors", "ByteIO", "Support"],
+      swiftSettings: base),
     .testTarget(name: "ConversionTests", dependencies: ["Conversion", "Support"], swiftSettings: base),
     .testTarget(
       name: "InferenceTests",
