@@ -95,6 +95,7 @@ import Testing
   static let shapes: [(name: String, shape: Shape, hint: String?)] = [
     ("model.layers.0.self_attn.k_proj.weight", [48, 48], "6 key/value heads"),
     ("model.layers.1.self_attn.v_proj.weight", [8, 48], "1 key/value heads"),
+    ("model.layers.0.self_attn.k_proj.weight", [20, 48], nil),
     ("model.layers.0.self_attn.q_proj.weight", [64, 48], "8 heads"),
     ("model.layers.0.self_attn.q_proj.weight", [44, 48], nil),
     ("model.layers.0.self_attn.q_proj.weight", [48, 96], nil),
