@@ -50,6 +50,7 @@ import Testing
   @Test func whatIsNoFileIsLeftBehindAndNoted() throws {
     let place = try TinyCheckpoint().written()
     try link(place, "tokenizer.json", to: "/nowhere/blob")
+    try link(place, "chat_template.jinja", to: place.file("chat_template.jinja").path)  // To itself.
     try link(place, "tokenizer.model", to: place.url.path)
     try manager.createDirectory(at: place.file("tokenizer_config.json"), withIntermediateDirectories: false)
     try link(place, "dangling", to: "/nowhere/other")
@@ -57,10 +58,12 @@ import Testing
     let checkpoint = try Checkpoint(path: place.url.path)
     #expect(checkpoint.sidecars.isEmpty)
     #expect(
-      checkpoint.leftBehind == ["LICENSE", "dangling", "tokenizer.json", "tokenizer.model", "tokenizer_config.json"])
+      checkpoint.leftBehind == [
+        "LICENSE", "chat_template.jinja", "dangling", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+      ])
     // Only those that would have been carried are worth a word.
-    #expect(checkpoint.notes.count == 4)
-    for name in ["LICENSE", "tokenizer.json", "tokenizer.model", "tokenizer_config.json"] {
+    #expect(checkpoint.notes.count == 5)
+    for name in ["LICENSE", "chat_template.jinja", "tokenizer.json", "tokenizer.model", "tokenizer_config.json"] {
       #expect(checkpoint.notes.contains { $0.hasPrefix(name + " ") })
     }
     #expect(try checkpoint.tokenizer() == nil)
