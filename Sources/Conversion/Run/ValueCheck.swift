@@ -30,7 +30,12 @@ struct ValueCheck {
   private func codes(_ before: [UInt8], _ after: [UInt8], _ rows: Range<Int>) throws {
     guard let quantization = written.quantization else { throw failure("has no scales") }
     let bytes = try quantization.scales.bytes(rows: rows)
-    let scales = try WeightScheme.scales(from: bytes, type: quantization.scaleType)
+    let scales: [Float]
+    do {
+      scales = try WeightScheme.scales(from: bytes, type: quantization.scaleType)
+    } catch {
+      throw failure("has bad scales from row \(rows.lowerBound) on: \(error)")
+    }
     if let index = NumberFormat.firstNonFinite(after.span.rawBytes, format: .e4m3) {
       throw failure("element \(rows.lowerBound * written.columnCount + index) is a NaN code")
     }
