@@ -111,7 +111,10 @@ let package = Package(
       name: "CheckpointsTests",
       dependencies: ["Checkpoints", "Llama", "Quantization", "Tokenizers", "Tensors", "ByteIO", "Support"],
       swiftSettings: base),
-    .testTarget(name: "ConversionTests", dependencies: ["Conversion", "Support"], swiftSettings: base),
+    .testTarget(
+      name: "ConversionTests",
+      dependencies: ["Conversion", "Checkpoints", "Quantization", "SafetensorsFormat", "Tensors", "ByteIO", "Support"],
+      swiftSettings: base),
     .testTarget(
       name: "InferenceTests",
       dependencies: ["Inference", "Checkpoints", "Kernels", "Llama", "Tokenizers", "ByteIO", "Tensors", "Support"],
