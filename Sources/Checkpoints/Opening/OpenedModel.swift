@@ -116,10 +116,13 @@ struct OpenedModel {
       }
     }
     let stored = RowExpression.stored(StoredRows(source: source, tensor: info))
+    let companions = module.optionalSuffixes.compactMap { suffix in
+      source.info(Modules.companionName(weight.name, suffix)).map { StoredRows(source: source, tensor: $0) }
+    }
     let scales = module.scheme.isRowWise ? permutation.map { stored.permuted(by: $0) } ?? stored : stored
     return StoredQuantization(
       scheme: module.scheme, scales: scales, scaleType: info.elementType, scaleShape: info.shape,
-      activations: module.activations)
+      activations: module.activations, companions: companions)
   }
 
   /// A head stored beside a tied embedding is dropped when it is the embedding, and refused when it is not.

@@ -31,13 +31,17 @@ struct TileWorker: Sendable {
         let bytes = try rows.bytes(rows: 0..<rows.rowCount)
         try sink.write(scale.name, at: 0, bytes.span)
       }
+      for companion in tile == 0 ? step.companions : [] {
+        let bytes = try companion.source.source.bytes(of: companion.source.tensor.name)
+        try sink.write(companion.tensor.name, at: 0, bytes.span)
+      }
       return nil
     case .convert(let type):
       let count = rows.count * step.input.columnCount
       let size = count * type.bits / 8
+      try Self.checkFinite(
+        input.span.extracting(0..<byteCount).rawBytes, step.input.elementType.floatFormat, step, rows)
       try Self.widen(step, rows, input, byteCount, into: &floats, count)
-      // After widening, so that a code times its scale is seen too.
-      try Self.checkFinite(floats.span.extracting(0..<count).rawBytes, .f32, step, rows)
       if let overflow = Self.narrow(floats, count, to: type, into: &output, size) {
         throw ParseFailure(
           "element \(rows.lowerBound * step.input.columnCount + overflow) is \(floats[overflow]), beyond the range of \(type)",
