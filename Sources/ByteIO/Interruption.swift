@@ -23,11 +23,16 @@ public final class Interruption: Sendable {
     // Also brings the flag to life, so that the handler does nothing but touch it.
     Self.signalled.store(false, ordering: .relaxed)
     listens.store(true, ordering: .relaxed)
+    var signals = sigset_t()
+    sigemptyset(&signals)
     for number in [SIGINT, SIGTERM] {
       signal(number) { _ in
         if Interruption.signalled.exchange(true, ordering: .relaxed) { _exit(75) }
       }
+      sigaddset(&signals, number)
     }
+    // A program that was started by a thread that blocks signals has inherited that.
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
   }
 
   /// - Throws: `Interrupted` when a stop was requested.
