@@ -121,7 +121,8 @@ let package = Package(
       swiftSettings: base),
     .testTarget(name: "VerificationTests", dependencies: ["Verification", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
-      name: "CommandLineTests", dependencies: ["llama-convert", "llama-verify", "Support"], swiftSettings: base),
+      name: "CommandLineTests", dependencies: ["llama-convert", "llama-verify", "Kernels", "Support"],
+      swiftSettings: base),
   ],
   cLanguageStandard: .gnu17
 )

@@ -43,8 +43,11 @@ struct Damage: Sendable, CustomTestStringConvertible {
         Damage("a scale's exponent", fp8, down + "_scale", 21) { $0 ^ 0x01 },
         Damage("a scale's exponent gone", fp8, down + "_scale", 21) { _ in 0 },
         Damage("an infinite scale", fp8, query + "_scale", 1) { _ in 0x7F },
-        // 12.5 to 25 % of the scale; e4m3 rounds by 6.25 % at most. The last bits of a scale are within that rounding.
+        // 12.5 to 25 % of the scale; e4m3 rounds by 6.25 % at most.
         Damage("a scale's second mantissa bit", fp8, down + "_scale", 20) { $0 ^ 0x20 },
+        // Within what rounding may do: only quantizing again tells.
+        Damage("a scale's last bit", fp8, down + "_scale", 20) { $0 ^ 0x01 },
+        Damage("a code's last bit", fp8, down, 78) { $0 ^ 0x01 },
         Damage("a copied norm's last bit", fp8, "model.norm.weight", 30) { $0 ^ 0x01 },
         Damage("the copied embedding's last bit", fp8, "model.embed_tokens.weight", 4000) { $0 ^ 0x01 },
       ]
