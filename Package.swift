@@ -112,15 +112,22 @@ let package = Package(
       name: "QuantizationTests",
       dependencies: ["Quantization", "Kernels", "ByteIO", "Tensors", "SafetensorsFormat", "Support"],
       swiftSettings: base),
-    .testTarget(name: "CheckpointsTests", dependencies: ["Checkpoints", "Support"], swiftSettings: base),
-    .testTarget(name: "ConversionTests", dependencies: ["Conversion", "Support"], swiftSettings: base),
+    .testTarget(
+      name: "CheckpointsTests",
+      dependencies: ["Checkpoints", "Llama", "Quantization", "Tokenizers", "Tensors", "ByteIO", "Support"],
+      swiftSettings: base),
+    .testTarget(
+      name: "ConversionTests",
+      dependencies: ["Conversion", "Checkpoints", "Quantization", "SafetensorsFormat", "Tensors", "ByteIO", "Support"],
+      swiftSettings: base),
     .testTarget(
       name: "InferenceTests",
       dependencies: ["Inference", "Checkpoints", "Kernels", "Llama", "Tokenizers", "ByteIO", "Tensors", "Support"],
       swiftSettings: base),
     .testTarget(name: "VerificationTests", dependencies: ["Verification", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
-      name: "CommandLineTests", dependencies: ["llama-convert", "llama-verify", "Support"], swiftSettings: base),
+      name: "CommandLineTests", dependencies: ["llama-convert", "llama-verify", "Kernels", "Support"],
+      swiftSettings: base),
   ],
   cLanguageStandard: .gnu17
 )

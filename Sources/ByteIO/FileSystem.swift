@@ -15,7 +15,8 @@ public enum FileSystem {
     var status = stat()
     guard stat(path, &status) == 0 else {
       let code = errno
-      if code == ENOENT || code == ENOTDIR { return nil }
+      // A link that leads to itself leads nowhere, like one whose target is gone.
+      if code == ENOENT || code == ENOTDIR || code == ELOOP { return nil }
       throw FileFailure(path: path, operation: "look up", errno: code)
     }
     return switch status.st_mode & S_IFMT {

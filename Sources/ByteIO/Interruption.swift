@@ -1,4 +1,3 @@
-internal import Dispatch
 #if canImport(Glibc)
   internal import Glibc
 #elseif canImport(Musl)
@@ -11,21 +10,29 @@ internal import Synchronization
 /// A request to stop, made by SIGINT or SIGTERM. Long work asks for it at safe boundaries and stops there in order.
 public final class Interruption: Sendable {
   private let requested = Atomic<Bool>(false)
+  private let listens = Atomic<Bool>(false)
+
+  /// Set by the signal handler. A handler and not a dispatch source: it works from the moment it is installed on, however
+  /// busy the queues' threads are, and no signal falls between two dispositions.
+  private static let signalled = Atomic<Bool>(false)
 
   public init() {}
 
   /// From now on SIGINT and SIGTERM set the request instead of killing the process. A second signal kills it.
   public func listen() {
+    // Also brings the flag to life, so that the handler does nothing but touch it.
+    Self.signalled.store(false, ordering: .relaxed)
+    listens.store(true, ordering: .relaxed)
+    var signals = sigset_t()
+    sigemptyset(&signals)
     for number in [SIGINT, SIGTERM] {
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler { [self] in
-        if requested.exchange(true, ordering: .relaxed) { _exit(75) }
+      signal(number) { _ in
+        if Interruption.signalled.exchange(true, ordering: .relaxed) { _exit(75) }
       }
-      source.resume()
-      // Signal handlers live as long as the process: the source holds itself through its handler.
-      source.setCancelHandler { _ = source }
+      sigaddset(&signals, number)
     }
+    // A program that was started by a thread that blocks signals has inherited that.
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
   }
 
   /// - Throws: `Interrupted` when a stop was requested.
@@ -34,7 +41,10 @@ public final class Interruption: Sendable {
   }
 
   public func request() { requested.store(true, ordering: .relaxed) }
-  public var isRequested: Bool { requested.load(ordering: .relaxed) }
+  public var isRequested: Bool {
+    requested.load(ordering: .relaxed)
+      || (listens.load(ordering: .relaxed) && Self.signalled.load(ordering: .relaxed))
+  }
 }
 
 /// Work stopped at a safe boundary because a signal asked for it. Nothing was published; running again starts over.

@@ -17,7 +17,15 @@ public struct Console: Sendable {
   }
 
   /// The result, exactly as given.
-  public func result(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+  /// - Throws: `FileFailure` when standard output does not take it.
+  public func result(_ text: String) throws {
+    do {
+      try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
+    } catch {
+      throw FileFailure(
+        path: "standard output", operation: "write the result", kind: .inputOutput, detail: error.localizedDescription)
+    }
+  }
 
   /// One line for the person or the log.
   public func remark(_ text: String) {
@@ -25,7 +33,10 @@ public struct Console: Sendable {
   }
 
   /// One line that is told even when quiet.
-  public func error(_ text: String) { FileHandle.standardError.write(Data("\(program): \(text)\n".utf8)) }
+  public func error(_ text: String) { Self.tell("\(program): \(text)\n") }
+
+  /// Text for standard error. One that takes no more is no reason to give up the work.
+  static func tell(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
 
   /// Runs a command's body; whatever it throws becomes one message and the documented exit code.
   public func run(_ body: () throws -> Void) throws {

@@ -64,14 +64,14 @@ public final class ProgressLine: Sendable {
 
   private func draw(_ text: String, _ state: inout State) {
     let line = console.isTerminal ? "\r\u{1B}[K\(console.program): \(text)" : "\(console.program): \(text)\n"
-    FileHandle.standardError.write(Data(line.utf8))
+    Console.tell(line)
     state.isDrawn = console.isTerminal
   }
 
   /// Clears the redrawn line.
   public func finish() {
     state.withLock { state in
-      if state.isDrawn { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+      if state.isDrawn { Console.tell("\r\u{1B}[K") }
       state.isDrawn = false
     }
   }

@@ -5,6 +5,8 @@ public struct ConversionFailure: Error, Sendable, Equatable, CustomStringConvert
     case usage
     /// The output exists, or another run is writing it.
     case outputExists
+    /// The output's place is no place for it: it is the input, inside it or around it.
+    case outputPlace
     /// The disk cannot hold the output.
     case noSpace
     /// The memory budget is too small.

@@ -54,7 +54,7 @@ struct Convert: ParsableCommand {
       for warning in plan.warnings { console.remark("warning: \(warning)") }
       if dryRun {
         try plan.preflight()
-        console.result(shared.json ? plan.document.serialized() : plan.summary)
+        try console.result(shared.json ? plan.document.serialized() : plan.summary)
         return
       }
       try plan.preflight()
@@ -74,17 +74,18 @@ struct Convert: ParsableCommand {
     let line = ProgressLine(console: console)
     defer { line.finish() }
     let run = try ConversionRun(plan, interruption: interruption) { line.update("convert", done: $0, total: $1) }
+    let record: ConversionRecord
     do {
       let check = try SelfCheck(run, interruption: interruption) { line.update("check", done: $0, total: $1) }
       let verdict = try judge(checkpoint, staged: run.staging.path, interruption, line, console)
-      let record = try ConversionRecord(run, check, verification: verdict)
+      record = try ConversionRecord(run, check, verification: verdict)
       try interruption.check()
       try record.publish(replacing: force)
-      console.result(shared.json ? record.document.serialized() : record.summary)
     } catch {
       try? run.staging.discard()
       throw error
     }
+    try console.result(shared.json ? record.document.serialized() : record.summary)
   }
 
   /// What `--verify` found, for the record; nil without it.
@@ -103,7 +104,7 @@ struct Convert: ParsableCommand {
     for remark in result.remarks { console.remark("warning: \(remark)") }
     let report = result.report
     guard report.verdict == .pass else {
-      console.result(shared.json ? report.jsonText : report.summary)
+      try console.result(shared.json ? report.jsonText : report.summary)
       console.error("the verdict under policy \(policy) is \(report.verdict.rawValue): the candidate was not published")
       throw ExitCodeCarrier(report.verdict == .fail ? .gateFailed : .inconclusive)
     }

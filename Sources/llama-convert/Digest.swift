@@ -16,7 +16,7 @@ struct Digest: ParsableCommand {
     let console = shared.console(program: "llama-convert")
     try console.run {
       let digest = try Checkpoint(path: path).digest(threads: shared.threads)
-      console.result(shared.json ? digest.document.serialized() : digest.summary(withTensors: tensors))
+      try console.result(shared.json ? digest.document.serialized() : digest.summary(withTensors: tensors))
     }
   }
 }

@@ -6,7 +6,7 @@ extension ConversionFailure: ExitStatusError {
   public var exitStatus: ExitStatus {
     switch kind {
     case .usage, .memory: .usage
-    case .outputExists: .cannotCreate
+    case .outputExists, .outputPlace: .cannotCreate
     case .noSpace: .inputOutput
     case .selfCheck: .bug
     }

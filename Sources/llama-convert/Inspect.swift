@@ -15,7 +15,7 @@ struct Inspect: ParsableCommand {
     let console = shared.console(program: "llama-convert")
     try console.run {
       let inspection = Inspection(of: try Checkpoint(path: path))
-      console.result(shared.json ? inspection.document.serialized() : inspection.summary)
+      try console.result(shared.json ? inspection.document.serialized() : inspection.summary)
     }
   }
 }

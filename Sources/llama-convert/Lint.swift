@@ -17,7 +17,7 @@ struct Lint: ParsableCommand {
     let console = shared.console(program: "llama-convert")
     try console.run {
       let lint = try LintReport(ofCheckpointAt: path, readsValues: !headersOnly, threads: shared.threads)
-      console.result(shared.json ? lint.document.serialized() : lint.summary)
+      try console.result(shared.json ? lint.document.serialized() : lint.summary)
       if lint.hasErrors { throw ExitCodeCarrier(.badInput) }
     }
   }

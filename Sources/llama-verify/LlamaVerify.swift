@@ -12,7 +12,8 @@ struct LlamaVerify: ParsableCommand {
     abstract: "Run both models' full forward pass and judge the perplexity drift; or the perplexity of one model.",
     discussion: """
       Exit codes: 0 pass (or one model only), 1 fail, 2 inconclusive, 64 usage, 65 bad or corrupt input, \
-      66 missing input, 70 fault of this program, 74 input/output error, 75 interrupted, 77 permission.
+      66 missing input, 70 fault of this program, 73 the report exists or cannot be created, 74 input/output error or \
+      full disk, 75 interrupted, 77 permission.
       """,
     version: ToolVersion.text,
     subcommands: [Verify.self, Tokenize.self, Logits.self],
@@ -71,7 +72,7 @@ struct Verify: ParsableCommand {
       line.finish()
       for remark in result.remarks { console.remark("warning: \(remark)") }
       if let report { try write(result, to: report) }
-      console.result(shared.json ? result.report.jsonText : result.report.summary)
+      try console.result(shared.json ? result.report.jsonText : result.report.summary)
       switch result.report.verdict {
       case .fail: throw ExitCodeCarrier(.gateFailed)
       case .inconclusive: throw ExitCodeCarrier(.inconclusive)

@@ -19,7 +19,7 @@ struct Tokenize: ParsableCommand {
       while let line = readLine() {
         guard let bytes = Self.bytes(line) else { throw UsageFailure("a line is not hexadecimal: \(line.prefix(40))") }
         let ids = tokenizer.encode(RepairedText(repairing: bytes).bytes)
-        console.result(ids.map(String.init).joined(separator: " ") + "\n")
+        try console.result(ids.map(String.init).joined(separator: " ") + "\n")
       }
     }
   }

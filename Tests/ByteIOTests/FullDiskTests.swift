@@ -1,25 +1,6 @@
 import ByteIO
-import Foundation
 import Support
 import Testing
-
-/// A file system of one mebibyte in memory, unmounted when the value dies. Needs the right to mount.
-final class TinyDisk: Sendable {
-  let folder: TemporaryFolder
-  var path: String { folder.url.path }
-
-  static let isPossible: Bool = {
-    guard getuid() == 0, let disk = try? TinyDisk() else { return false }
-    return (try? FileSystem.freeSpace(at: disk.path)).map { $0 <= 1 << 20 } ?? false
-  }()
-
-  init() throws {
-    folder = try TemporaryFolder()
-    guard mount("tmpfs", folder.url.path, "tmpfs", 0, "size=1m") == 0 else { throw CocoaError(.fileWriteUnknown) }
-  }
-
-  deinit { umount2(folder.url.path, Int32(MNT_DETACH)) }
-}
 
 @Suite("Full disk", .enabled(if: TinyDisk.isPossible, "needs the right to mount a file system in memory"))
 struct FullDiskTests {

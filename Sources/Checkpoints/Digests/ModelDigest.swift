@@ -57,6 +57,13 @@ extension LogicalTensor {
       let extents = quantization.scaleShape.dimensions.map(String.init).joined(separator: "x")
       sum.update("\nscale \(quantization.scheme.canonicalText) \(quantization.scaleType) \(extents)\n")
       try Self.update(&sum, with: quantization.scales, progress: progress)
+      for companion in quantization.companions {
+        let tensor = companion.tensor
+        let kind = tensor.name.split(separator: ".").last ?? ""
+        sum.update(
+          "\n\(kind) \(tensor.elementType) \(tensor.shape.dimensions.map(String.init).joined(separator: "x"))\n")
+        try Self.update(&sum, with: .stored(companion), progress: progress)
+      }
     }
     return sum.hexadecimal()
   }

@@ -42,12 +42,15 @@ public struct Inspection: Sendable {
     }
   }
 
+  private var family: String? { LlamaFamily(of: checkpoint.configuration)?.description }
+
   public var document: JSONValue {
     let c = checkpoint.configuration
     return [
       "schema": "llama-inspect/1",
       "path": .string(checkpoint.path),
       "layout": .string(checkpoint.layout.rawValue),
+      "family": family.map { .string($0) } ?? .null,
       "architecture": .string(c.architecture.rawValue),
       "parameters": .number(JSONNumber(c.parameterCount)),
       "weight_bytes": .number(JSONNumber(weightBytes)),
@@ -81,6 +84,7 @@ public struct Inspection: Sendable {
     var lines = [
       "\(checkpoint.path)",
       "layout        \(checkpoint.layout.rawValue), \(checkpoint.tensors.count) tensors",
+      "family        \(family ?? "none of the published models")",
       "architecture  \(c.architecture.rawValue), \(c.parameterCount) parameters",
       "shape         hidden \(c.hiddenSize), \(c.layerCount) layers, \(c.headCount) heads (\(c.keyValueHeadCount) key/value) of \(c.headDimension), feed-forward \(c.feedForwardSize), vocabulary \(c.vocabularySize)\(c.tiesEmbeddings ? ", tied embeddings" : "")",
       "rope          base \(c.rope.base), scaling \(scalingText), \(c.maximumPositions) positions",

@@ -113,32 +113,41 @@ public struct LintReport: Sendable {
 
 extension LogicalTensor {
   /// Reads all values.
-  /// - Throws: `ParseFailure` naming tensor and element for a NaN or infinity, a NaN code or a bad scale.
+  /// - Throws: `ParseFailure` naming the stored tensor and the element in it (in the file's row order) for a NaN or
+  ///   infinity, a NaN code or a bad scale.
   public func checkValues() throws {
-    guard let stored = rows.storedTensors.first else { return }
-    func failure(_ failure: ParseFailure) -> ParseFailure {
-      var placed = failure
-      placed.item = stored.tensor.name
-      return placed
-    }
-    if let quantization {
-      let bytes = try quantization.scales.bytes(rows: 0..<quantization.scales.rowCount)
+    for scales in quantization?.scales.storedTensors ?? [] {
       do {
-        _ = try WeightScheme.scales(from: bytes, type: quantization.scaleType)
-      } catch {
-        throw failure(error)
+        _ = try WeightScheme.scales(from: scales.source.bytes(of: scales.tensor.name), type: scales.tensor.elementType)
+      } catch let failure as ParseFailure {
+        throw failure.about(scales.tensor.name)
       }
     }
-    guard rows.rowByteCount > 0 else { return }
-    let format = elementType.floatFormat
-    let step = max(1, (1 << 20) / rows.rowByteCount)
-    for start in stride(from: 0, to: rows.rowCount, by: step) {
-      let bytes = try rows.bytes(rows: start..<min(start + step, rows.rowCount))
+    for stored in rows.storedTensors { try stored.checkFinite() }
+  }
+}
+
+extension StoredRows {
+  fileprivate func checkFinite() throws {
+    let rows = RowExpression.stored(self)
+    guard rowByteCount > 0 else { return }
+    let format = tensor.elementType.floatFormat
+    let step = max(1, (1 << 20) / rowByteCount)
+    for start in stride(from: 0, to: rowCount, by: step) {
+      let bytes = try rows.bytes(rows: start..<min(start + step, rowCount))
       if let index = NumberFormat.firstNonFinite(bytes.span.rawBytes, format: format) {
-        throw failure(
-          ParseFailure(
-            "element \(start * columnCount + index) is NaN or infinite", advice: "the weights are damaged"))
+        let element = start * rowByteCount / format.byteCount + index
+        throw ParseFailure("element \(element) is NaN or infinite", advice: "the weights are damaged")
+          .about(tensor.name)
       }
     }
+  }
+}
+
+extension ParseFailure {
+  fileprivate func about(_ tensor: String) -> ParseFailure {
+    var placed = self
+    placed.item = tensor
+    return placed
   }
 }

@@ -35,7 +35,8 @@ extension Checkpoint {
     }
     do {
       return SHA256Sum.hexadecimal(of: try tokenizer(of: file).canonicalForm)
-    } catch is ParseFailure {
+    } catch let failure as ParseFailure {
+      guard file.byteCount <= UInt64(Self.tokenizerLimit) else { throw failure }
       return try "file:" + SHA256Sum.hexadecimal(ofFile: file.path)
     }
   }

@@ -33,6 +33,14 @@ enum LayoutRecognition {
     return names
   }
 
+  /// A leftover single file beside an index: transformers reads the single file, vLLM what the index names.
+  static func refuseTwoModels(_ names: Set<String>, indexed: [String], _ path: String) throws(ParseFailure) {
+    guard names.contains(singleFileName), !indexed.contains(singleFileName) else { return }
+    throw ParseFailure(
+      "there are \(singleFileName) and \(indexName), and the index does not name it; readers differ in which they take",
+      file: path, advice: "remove the one that is left over")
+  }
+
   private static func unrecognised(_ names: Set<String>, _ path: String) -> ParseFailure {
     let advice = "give a Hugging Face directory: config.json with \(singleFileName) or \(indexName)"
     if names.contains("params.json") || names.contains(where: { $0.hasPrefix("consolidated.") }) {

@@ -38,6 +38,7 @@ struct OpenedModel {
     notes = []
     if names.contains(LayoutRecognition.indexName) {
       let sharded = try ShardedSafetensors(directory: path, indexFileName: LayoutRecognition.indexName)
+      try LayoutRecognition.refuseTwoModels(names, indexed: sharded.index.fileNames, path)
       files += [LayoutRecognition.indexName] + sharded.index.fileNames
       notes += sharded.remarks
       notes += sharded.unlisted.map { "\($0.tensor) is in \($0.fileName), but not in the index" }
@@ -48,6 +49,9 @@ struct OpenedModel {
     }
     inputFiles = files
     sidecars = try Sidecars.collect(in: path, consumed: Set(files))
+    notes += sidecars.left.filter(Sidecars.isCarried).map {
+      "\($0) is not carried over: it is no file (a link to something that is not there?)"
+    }
     let entries = source.tensors.map { Census.Entry(name: $0.name, elementType: $0.elementType, shape: $0.shape) }
     let modules = Modules(configuration, quantization)
     census = Census(configuration, entries: entries, dialect: .huggingFace, companions: modules.companions)
@@ -112,10 +116,13 @@ struct OpenedModel {
       }
     }
     let stored = RowExpression.stored(StoredRows(source: source, tensor: info))
+    let companions = module.optionalSuffixes.compactMap { suffix in
+      source.info(Modules.companionName(weight.name, suffix)).map { StoredRows(source: source, tensor: $0) }
+    }
     let scales = module.scheme.isRowWise ? permutation.map { stored.permuted(by: $0) } ?? stored : stored
     return StoredQuantization(
       scheme: module.scheme, scales: scales, scaleType: info.elementType, scaleShape: info.shape,
-      activations: module.activations)
+      activations: module.activations, companions: companions)
   }
 
   /// A head stored beside a tied embedding is dropped when it is the embedding, and refused when it is not.

@@ -38,15 +38,18 @@ public struct StoredQuantization: Sendable {
   public let scaleShape: Shape
   /// What serving does with the activations of this matrix.
   public let activations: ActivationScheme
+  /// What else is stored with the weight, such as the activations' scale: carried over with the codes.
+  public let companions: [StoredRows]
 
   public init(
     scheme: WeightScheme, scales: RowExpression, scaleType: ElementType, scaleShape: Shape,
-    activations: ActivationScheme
+    activations: ActivationScheme, companions: [StoredRows] = []
   ) {
     self.scheme = scheme
     self.scales = scales
     self.scaleType = scaleType
     self.scaleShape = scaleShape
     self.activations = activations
+    self.companions = companions
   }
 }

@@ -34,7 +34,8 @@ public indirect enum RowExpression: Sendable {
     switch self {
     case .stored(let rows): rows.rowByteCount
     case .permutedRows(let operand, _), .slicedRows(let operand, _): operand.rowByteCount
-    case .concatenatedRows(let operands): operands.first?.rowByteCount ?? 0
+    // An empty stored tensor has rows of no bytes.
+    case .concatenatedRows(let operands): (operands.first { $0.rowCount > 0 } ?? operands.first)?.rowByteCount ?? 0
     case .concatenatedColumns(let operands): operands.reduce(0) { $0 + $1.rowByteCount }
     case .slicedColumns(_, let range): range.count
     }

@@ -32,7 +32,7 @@ public struct ConversionPlan: Sendable {
     steps = try checkpoint.tensors.map { try builder.step(for: $0) }
     // A weight and its scales stay in one shard.
     let groups = try steps.map { step in
-      try [step.weight, step.scale].compactMap { $0 }.map {
+      try step.written.map {
         try TensorInfo(name: $0.name, elementType: $0.elementType, shape: $0.shape)
       }
     }

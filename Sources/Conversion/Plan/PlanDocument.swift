@@ -52,8 +52,10 @@ extension ConversionPlan {
       entry["from"] = .array(step.rows.storedTensors.map { .string("\($0.tensor.name) \($0.tensor.elementType)") })
       entry["to"] = .string(step.weight.elementType.rawValue)
       entry["shape"] = .array(step.weight.shape.dimensions.map { .number(JSONNumber($0)) })
-      for (key, tensor) in [("weight", step.weight), ("scale", step.scale)] {
-        guard let tensor, let place = places[tensor.name] else { continue }
+      let kinds = [("weight", step.weight)] + (step.scale.map { [("scale", $0)] } ?? [])
+      let others = step.companions.map { ($0.tensor.name.split(separator: ".").last.map(String.init) ?? "", $0.tensor) }
+      for (key, tensor) in kinds + others {
+        guard let place = places[tensor.name] else { continue }
         entry[key] = [
           "file": .string(place.file), "offset": .number(JSONNumber(place.offset)),
           "bytes": .number(JSONNumber(tensor.byteCount)),

@@ -14,6 +14,8 @@ public struct PlannedStep: Sendable {
   public let weight: PlannedTensor
   /// The scales written beside the weight, if any.
   public let scale: PlannedTensor?
+  /// What else is carried over with the weight as it is stored.
+  public let companions: [(source: StoredRows, tensor: PlannedTensor)]
 
   public enum Operation: Sendable, Equatable, CustomStringConvertible {
     /// Bytes as they are, scales too.
@@ -51,7 +53,9 @@ public struct PlannedStep: Sendable {
   /// Bytes read to do this step.
   public var inputByteCount: Int { input.storedByteCount }
   /// Bytes written by this step.
-  public var outputByteCount: Int { weight.byteCount + (scale?.byteCount ?? 0) }
+  public var outputByteCount: Int { written.reduce(0) { $0 + $1.byteCount } }
+  /// All tensors written by this step.
+  public var written: [PlannedTensor] { [weight] + (scale.map { [$0] } ?? []) + companions.map(\.tensor) }
 }
 
 /// One tensor of the output, in the output's dialect.

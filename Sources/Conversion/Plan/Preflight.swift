@@ -37,13 +37,13 @@ extension ConversionPlan {
       outputReal = try FileSystem.canonicalPath(outputPath)
     }
     guard outputReal != inputReal else {
-      throw ConversionFailure(.usage, "\(outputPath): the output is the input; choose another place")
+      throw ConversionFailure(.outputPlace, "\(outputPath): the output is the input; choose another place")
     }
     guard !(outputReal + "/").hasPrefix(inputReal + "/") else {
-      throw ConversionFailure(.usage, "\(outputPath): the output is inside the input; choose another place")
+      throw ConversionFailure(.outputPlace, "\(outputPath): the output is inside the input; choose another place")
     }
     guard !(inputReal + "/").hasPrefix(outputReal + "/") else {
-      throw ConversionFailure(.usage, "\(outputPath): the input is inside the output; choose another place")
+      throw ConversionFailure(.outputPlace, "\(outputPath): the input is inside the output; choose another place")
     }
     if FileSystem.nameIsTaken(outputPath) && !options.force {
       throw ConversionFailure(.outputExists, "\(outputPath): the output exists; remove it or use --force to replace it")

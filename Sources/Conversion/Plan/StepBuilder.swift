@@ -34,7 +34,8 @@ struct StepBuilder {
       },
       operation: operation,
       weight: try planned(name, type, tensor.shape),
-      scale: try scale(for: tensor, operation: operation, weightName: name))
+      scale: try scale(for: tensor, operation: operation, weightName: name),
+      companions: operation == .copy ? try companions(of: tensor) : [])
   }
 
   private func operation(for tensor: LogicalTensor) throws -> PlannedStep.Operation {
@@ -62,6 +63,12 @@ struct StepBuilder {
     case .quantizeFP8(let recipe):
       return try planned(
         weightName + "_scale", recipe.scaleType(forWeight: tensor.elementType), [tensor.rowCount, 1])
+    }
+  }
+
+  private func companions(of tensor: LogicalTensor) throws -> [(source: StoredRows, tensor: PlannedTensor)] {
+    try (tensor.quantization?.companions ?? []).map {
+      ($0, try planned($0.tensor.name, $0.tensor.elementType, $0.tensor.shape))
     }
   }
 

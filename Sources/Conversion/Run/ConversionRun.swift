@@ -59,13 +59,15 @@ public struct ConversionRun: Sendable {
     let counter = ByteCounter(total: plan.inputByteCount, progress: progress)
     let collected = Mutex<[Int: QuantizationStatistics]>([:])
     let workers = Mutex<[TileWorker]>([])
+    // Bytes that are merely carried over are proven equal, whatever they are. A new model is made of sound values only.
+    let checksCopies = !plan.isLossless
     try Parallel.forEach(count: schedule.tileCount, threads: plan.options.threads) { position in
       try interruption.check()
       let (stepIndex, tile) = schedule.tile(at: position)
       let step = plan.steps[stepIndex]
       var worker = workers.withLock { $0.popLast() } ?? TileWorker()
       do {
-        if let statistics = try worker.run(step, tile: tile, into: writer) {
+        if let statistics = try worker.run(step, tile: tile, checksCopies: checksCopies, into: writer) {
           collected.withLock { $0[position] = statistics }
         }
       } catch let failure as ParseFailure {

@@ -3,6 +3,7 @@ public import Checkpoints
 internal import Kernels
 internal import Llama
 internal import Quantization
+internal import SafetensorsFormat
 internal import Tensors
 
 /// Reads back what was written, with the same reader that opens anybody's checkpoint, and proves it: exact copies by
@@ -23,7 +24,8 @@ public struct SelfCheck: Sendable {
     progress: @escaping ConversionRun.Progress = { _, _ in }
   ) throws {
     let plan = run.plan
-    let output = try Checkpoint(path: run.staging.path)
+    try Self.checkFiles(run)
+    let output = try Self.open(run.staging.path)
     guard output.tensors.map(\.role) == plan.steps.map(\.input.role) else {
       throw ConversionFailure(.selfCheck, "\(run.staging.path): the output does not hold the planned tensors")
     }
@@ -50,5 +52,48 @@ public struct SelfCheck: Sendable {
     self.digest = digest
     provenEqual = plan.steps.filter { $0.operation.isExact }.count
     checkedValues = plan.steps.count - provenEqual
+  }
+
+  /// What our own reader makes of the output. What it would call bad input is our fault here.
+  private static func open(_ path: String) throws -> Checkpoint {
+    do {
+      return try Checkpoint(path: path)
+    } catch let failure as ParseFailure {
+      throw ConversionFailure(.selfCheck, "what was written cannot be read back: \(failure)")
+    }
+  }
+
+  /// The files are those planned, and all bytes that were known before are there: headers, documents, carried files.
+  private static func checkFiles(_ run: ConversionRun) throws {
+    let plan = run.plan
+    let planned = plan.shards.shards.map(\.fileName) + plan.documents.map(\.name) + plan.sidecars.map(\.name)
+    let found = try FileSystem.names(in: run.staging.path)
+    for name in planned where !found.contains(name) { throw failure(run.staging.file(name), "is missing") }
+    for name in found where !planned.contains(name) { throw failure(run.staging.file(name), "was not planned") }
+    for shard in plan.shards.shards {
+      let file = try ReadableFile(path: run.staging.file(shard.fileName))
+      guard file.byteCount == shard.layout.fileByteCount else {
+        throw failure(file.path, "has \(file.byteCount) bytes, \(shard.layout.fileByteCount) were planned")
+      }
+      guard try file.bytes(at: 0, count: shard.layout.headerBytes.count) == shard.layout.headerBytes else {
+        throw failure(file.path, "has another header than was planned")
+      }
+    }
+    for document in plan.documents {
+      let path = run.staging.file(document.name)
+      guard try SHA256Sum.hexadecimal(ofFile: path) == SHA256Sum.hexadecimal(of: document.bytes) else {
+        throw failure(path, "is not what was planned")
+      }
+    }
+    for sidecar in plan.sidecars {
+      let path = run.staging.file(sidecar.name)
+      guard try SHA256Sum.hexadecimal(ofFile: path) == SHA256Sum.hexadecimal(ofFile: sidecar.path) else {
+        throw failure(path, "differs from the file that was copied")
+      }
+    }
+  }
+
+  private static func failure(_ path: String, _ text: String) -> ConversionFailure {
+    ConversionFailure(.selfCheck, "\(path): as written, it \(text); the disk or this program is at fault")
   }
 }

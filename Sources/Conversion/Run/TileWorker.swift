@@ -12,23 +12,35 @@ struct TileWorker: Sendable {
   private var scales: [UInt8] = []
   private var floats: [Float] = []
 
+  /// - Parameter checksCopies: whether a NaN or infinity in a tensor that stays as it is stops the conversion too.
   /// - Returns: error statistics of a quantized tile.
-  mutating func run(_ step: PlannedStep, tile: Int, into sink: any TensorSink) throws -> QuantizationStatistics? {
+  mutating func run(
+    _ step: PlannedStep, tile: Int, checksCopies: Bool, into sink: any TensorSink
+  ) throws -> QuantizationStatistics? {
     let rows = step.rowRange(ofTile: tile)
     let byteCount = rows.count * step.rows.rowByteCount
     try Self.read(step.rows, rows, byteCount, into: &input)
     switch step.operation {
     case .copy:
+      if checksCopies, let format = step.input.elementType.floatFormatIfComputable {
+        try Self.checkFinite(input.span.extracting(0..<byteCount).rawBytes, format, step, rows)
+      }
       try sink.write(
         step.weight.name, at: rows.lowerBound * step.rows.rowByteCount, input.span.extracting(0..<byteCount))
       if tile == 0, let scale = step.scale, let rows = step.scales {
         let bytes = try rows.bytes(rows: 0..<rows.rowCount)
         try sink.write(scale.name, at: 0, bytes.span)
       }
+      for companion in tile == 0 ? step.companions : [] {
+        let bytes = try companion.source.source.bytes(of: companion.source.tensor.name)
+        try sink.write(companion.tensor.name, at: 0, bytes.span)
+      }
       return nil
     case .convert(let type):
       let count = rows.count * step.input.columnCount
       let size = count * type.bits / 8
+      try Self.checkFinite(
+        input.span.extracting(0..<byteCount).rawBytes, step.input.elementType.floatFormat, step, rows)
       try Self.widen(step, rows, input, byteCount, into: &floats, count)
       if let overflow = Self.narrow(floats, count, to: type, into: &output, size) {
         throw ParseFailure(
@@ -57,6 +69,15 @@ struct TileWorker: Sendable {
       try sink.write(scale.name, at: rows.lowerBound * width, scales.span.extracting(0..<rows.count * width))
     }
     return statistics
+  }
+
+  private static func checkFinite(
+    _ values: RawSpan, _ format: FloatFormat, _ step: PlannedStep, _ rows: Range<Int>
+  ) throws {
+    guard let index = NumberFormat.firstNonFinite(values, format: format) else { return }
+    throw ParseFailure(
+      "element \(rows.lowerBound * step.input.columnCount + index) is NaN or infinite",
+      advice: "the weights are damaged; repair the checkpoint or download it again")
   }
 
   // MARK: On buffers, so that each is lent alone

@@ -4,8 +4,10 @@ internal import Kernels
 internal import Quantization
 internal import Tensors
 
-/// Compares what was written with its source, value by value: every code within e4m3's rounding of its weight, every
-/// converted value within half a unit in the last place of its type.
+/// Compares what was written with its source, in two ways: value by value against the bound that any correct rounding
+/// keeps (every code within e4m3's rounding of its weight, every converted value within half a unit in the last place), and
+/// byte by byte against the operation done again on input read again. The first would notice a quantizer that is wrong, the
+/// second any bit that was lost on the way.
 struct ValueCheck {
   private let step: PlannedStep
   private let written: LogicalTensor
@@ -20,17 +22,22 @@ struct ValueCheck {
       let after = try written.rows.bytes(rows: rows)
       switch step.operation {
       case .copy: break  // proven by digest
-      case .quantizeFP8: try check.codes(before, after, rows)
+      case .quantizeFP8(let recipe): try check.codes(before, after, rows, recipe)
       case .convert(let type): try check.rounding(before, after, rows, to: type)
       }
       try progress(before.count)
     }
   }
 
-  private func codes(_ before: [UInt8], _ after: [UInt8], _ rows: Range<Int>) throws {
-    guard let quantization = written.quantization else { throw failure("has no scales") }
+  private func codes(_ before: [UInt8], _ after: [UInt8], _ rows: Range<Int>, _ recipe: FP8Recipe) throws {
+    guard let quantization = written.quantization else { throw failure("it has no scales") }
     let bytes = try quantization.scales.bytes(rows: rows)
-    let scales = try WeightScheme.scales(from: bytes, type: quantization.scaleType)
+    let scales: [Float]
+    do {
+      scales = try WeightScheme.scales(from: bytes, type: quantization.scaleType)
+    } catch {
+      throw failure("it has bad scales from row \(rows.lowerBound) on: \(error)")
+    }
     if let index = NumberFormat.firstNonFinite(after.span.rawBytes, format: .e4m3) {
       throw failure("element \(rows.lowerBound * written.columnCount + index) is a NaN code")
     }
@@ -41,6 +48,16 @@ struct ValueCheck {
       throw failure(
         "element \(rows.lowerBound * written.columnCount + index) is further from its weight than rounding can carry it"
       )
+    }
+    var codes = [UInt8](repeating: 0, count: after.count)
+    var factors = [UInt8](repeating: 0, count: bytes.count)
+    var codeSpan = codes.mutableSpan
+    var factorSpan = factors.mutableSpan
+    _ = try recipe.quantize(
+      before.span.rawBytes, type: step.input.elementType, firstRow: rows.lowerBound, columns: written.columnCount,
+      codes: &codeSpan, scales: &factorSpan)
+    guard codes == after && factors == bytes else {
+      throw failure("its rows from \(rows.lowerBound) on differ from what the same weights give again")
     }
   }
 
@@ -63,10 +80,16 @@ struct ValueCheck {
           "element \(rows.lowerBound * written.columnCount + index) is \(target[index]), expected \(source[index])")
       }
     }
+    var again = [UInt8](repeating: 0, count: after.count)
+    var bytes = again.mutableSpan
+    _ = NumberFormat.narrow(source.span, to: type.floatFormat, into: &bytes)
+    guard again == after else {
+      throw failure("its rows from \(rows.lowerBound) on differ from what the same values give again")
+    }
   }
 
   private func failure(_ text: String) -> ConversionFailure {
-    ConversionFailure(.selfCheck, "\(step.weight.name): as written, it \(text); the disk or this program is at fault")
+    ConversionFailure(.selfCheck, "\(step.weight.name): as written, \(text); the disk or this program is at fault")
   }
 }
 

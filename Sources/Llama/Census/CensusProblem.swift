@@ -56,6 +56,8 @@ public enum CensusProblem: Sendable, Equatable {
     case .missing(let name, _): "\(name) is missing; the download may be incomplete"
     case .missingScale(let name, let weight):
       "\(weight) is quantized, but its scales \(name) are missing; without them the codes mean nothing"
+    case .extra(let name) where name.hasSuffix(".weight_scale") || name.hasSuffix(".weight_scale_inv"):
+      "\(name) scales a quantized weight, but quantization_config is missing or does not quantize this module so"
     case .extra(let name):
       "\(name) is not explained by the configuration; it would be lost silently: remove it or correct config.json"
     case .layerBeyondCount(let name, let count):

@@ -41,7 +41,7 @@ struct ConfigurationReader {
       return preset
     }
     guard let number = value.double, number.isFinite, number > bound, number < 1e12 else {
-      throw failure(key, "a number above \(bound)")
+      throw failure(key, "a number above \(bound) and below 1e12")
     }
     return number
   }
