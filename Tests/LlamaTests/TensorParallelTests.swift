@@ -155,20 +155,28 @@ import Testing
     try TensorParallelRules(embeddingSplit: .rows).checkDivisible(configuration, shards: 12)
   }
 
-  /// Contents of the shards' key/value tensors (equal letters for equal bytes) and the copies that they hold. Tiled
-  /// heads, as Meta's reshard_mp leaves them, are no copies of neighbours.
+  /// Contents of the shards' key/value tensors (equal letters for equal bytes) and the copies that they hold.
   @Test(
     "copies of key/value heads are told from the contents",
     arguments: [
-      ("", 1), ("A", 1), ("AB", 1), ("AA", 2), ("AABB", 2), ("AAAA", 4), ("ABAB", 1), ("AABC", 1), ("AAB", 1),
-      ("AAABBB", 3), ("AABBAABB", 2), ("AAAABBBB", 4), ("AAAABBBC", 1), ("AABBCCDDEEFFGGHH", 2), ("ABCDABCD", 1),
+      ("", 1), ("A", 1), ("AB", 1), ("AA", 2), ("AABB", 2), ("AAAA", 4), ("ABBA", 1), ("AABC", 1), ("AAB", 1),
+      ("AAABBB", 3), ("AABBAABB", 2), ("AAAABBBB", 4), ("AAAABBBC", 1), ("AABBCCDDEEFFGGHH", 2), ("ABCDABCE", 1),
     ])
-  func countsCopies(_ contents: String, _ copies: Int) {
-    #expect(TensorParallelRules.keyValueCopies(contents.map { [$0] }) == copies)
+  func countsCopies(_ contents: String, _ copies: Int) throws {
+    #expect(try TensorParallelRules.keyValueCopies(contents.map { [$0] }) == copies)
   }
 
-  @Test func copiesMustBeCopiesInEveryTensor() {
-    #expect(TensorParallelRules.keyValueCopies([["k0", "v0"], ["k0", "v0"], ["k1", "v1"], ["k1", "v1"]]) == 2)
-    #expect(TensorParallelRules.keyValueCopies([["k0", "v0"], ["k0", "v0"], ["k1", "v1"], ["k1", "v2"]]) == 1)
+  /// As `tensor.repeat` leaves them: 1 → 8 with four heads, 2 → 4 with two.
+  @Test("heads repeated in turn are refused", arguments: [("ABCDABCD", 4), ("ABAB", 2), ("ABABABAB", 2)])
+  func refusesTiledHeads(_ contents: String, _ period: Int) {
+    let failure = #expect(throws: ParseFailure.self) {
+      try TensorParallelRules.keyValueCopies(contents.map { [$0] })
+    }
+    #expect(failure?.message.contains("shards 0 to \(period - 1) are repeated") == true)
+  }
+
+  @Test func copiesMustBeCopiesInEveryTensor() throws {
+    #expect(try TensorParallelRules.keyValueCopies([["k0", "v0"], ["k0", "v0"], ["k1", "v1"], ["k1", "v1"]]) == 2)
+    #expect(try TensorParallelRules.keyValueCopies([["k0", "v0"], ["k0", "v0"], ["k1", "v1"], ["k1", "v2"]]) == 1)
   }
 }

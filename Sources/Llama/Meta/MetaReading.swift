@@ -26,6 +26,7 @@ struct MetaReading {
     try inferKeyValueHeads()
     try inferFeedForwardSize()
     try inferEmbedding()
+    try TensorParallelRules(embeddingSplit: embeddingSplit).checkDivisible(configuration, shards: shards.count)
     inferArchitecture()
     inferBase()
     try inferScaling()

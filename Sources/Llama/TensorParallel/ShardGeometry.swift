@@ -86,12 +86,19 @@ extension TensorParallelRules {
   /// number g such that shards 0…g−1, g…2g−1 and so on hold the same.
   /// - Parameter contents: for every shard, one value per key and value tensor, in the same order: equal values for
   ///   equal bytes. Only checkpoints whose shards hold one head each can hold copies.
-  public static func keyValueCopies(_ contents: [[some Hashable]]) -> Int {
+  /// - Throws: `ParseFailure` when the heads are repeated in turn (0, 1, 0, 1) instead of each beside its copy (0, 0, 1,
+  ///   1): what a split that repeats the whole tensor leaves behind. Its query heads read the wrong keys.
+  public static func keyValueCopies(_ contents: [[some Hashable]]) throws(ParseFailure) -> Int {
     let shards = contents.count
-    let divisors = (1...max(1, shards)).reversed().filter { shards % $0 == 0 }
-    return divisors.first { size in
-      contents.indices.allSatisfy { contents[$0] == contents[$0 / size * size] }
-    } ?? 1
+    let divisors = (1...max(1, shards)).filter { shards % $0 == 0 }
+    let copies = divisors.last { size in contents.indices.allSatisfy { contents[$0] == contents[$0 / size * size] } }
+    if let copies, copies > 1 { return copies }
+    let period = divisors.first { size in contents.indices.allSatisfy { contents[$0] == contents[$0 % size] } }
+    guard let period, period < shards else { return 1 }
+    throw ParseFailure(
+      "the key/value heads of shards 0 to \(period - 1) are repeated in shards \(period) to \(2 * period - 1) and so on, "
+        + "each should be beside its copy",
+      advice: "the checkpoint was cut wrongly by another tool; convert the original instead")
   }
 }
 
