@@ -63,7 +63,8 @@ let package = Package(
     .target(
       name: "Checkpoints",
       dependencies: [
-        "ByteIO", "Tensors", "SafetensorsFormat", "Llama", "Tokenizers", "Quantization", "Kernels", crypto,
+        "ByteIO", "Tensors", "SafetensorsFormat", "TorchFormat", "Llama", "Tokenizers", "Quantization", "Kernels",
+        crypto,
       ],
       swiftSettings: safe),
     .target(

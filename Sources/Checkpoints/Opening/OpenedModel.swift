@@ -18,6 +18,7 @@ extension LayoutRecognition {
   static func open(_ path: String) throws -> any OpenedModel {
     switch try recognise(path) {
     case .huggingFace(let names): try HuggingFaceDirectory(path: path, names: names)
+    case .meta(let names): try MetaDirectory(path: path, names: names)
     }
   }
 }
