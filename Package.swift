@@ -69,7 +69,9 @@ let package = Package(
       swiftSettings: safe),
     .target(
       name: "Conversion",
-      dependencies: ["ByteIO", "Tensors", "SafetensorsFormat", "Llama", "Quantization", "Checkpoints", "Kernels"],
+      dependencies: [
+        "ByteIO", "Tensors", "SafetensorsFormat", "TorchFormat", "Llama", "Quantization", "Checkpoints", "Kernels",
+      ],
       swiftSettings: safe),
     .target(
       name: "Inference",

@@ -2,7 +2,6 @@ internal import ByteIO
 public import Checkpoints
 internal import Llama
 internal import Quantization
-internal import SafetensorsFormat
 internal import Tensors
 
 /// What a conversion will do, computed from headers and options alone: for each tensor its inputs, operation and place in
@@ -29,23 +28,15 @@ public struct ConversionPlan: Sendable {
   ///   cannot be converted as asked.
   public init(_ checkpoint: Checkpoint, output: String, options: ConversionOptions) throws {
     let selection = try ModuleSelection(checkpoint, options)
-    let builder = StepBuilder(checkpoint, target: options.target, selection: selection)
+    let layout = try OutputLayout(checkpoint, options)
+    let builder = StepBuilder(checkpoint, target: options.target, selection: selection, dialect: layout.dialect)
     steps = try checkpoint.tensors.map { try builder.step(for: $0) }
-    let layout = try SafetensorsOutput(steps, maximumShardSize: options.maximumShardSize)
-    self.output = layout
+    (self.output, documents) = try layout.plan(steps, checkpoint, options, selection)
     input = checkpoint
     outputPath = output
     self.options = options
     sidecars = checkpoint.sidecars
-    warnings = selection.warnings
-    let configuration = OutputConfiguration.document(checkpoint, target: options.target, selection: selection)
-    var documents = [
-      PlannedDocument(name: "config.json", bytes: Array(configuration.serialized(.indented).utf8))
-    ]
-    if let index = layout.plan.index {
-      documents.append(PlannedDocument(name: SafetensorsIndex.fileName, bytes: Array(index.serialized().utf8)))
-    }
-    self.documents = documents
+    warnings = selection.warnings + layout.warnings
   }
 
   /// Bytes of tensors read.

@@ -26,6 +26,8 @@ public struct ConversionRun: Sendable {
       try Self.copyDocuments(of: plan, to: staging)
       let writer = try plan.output.writer(in: staging.path)
       statistics = try Self.convert(plan, into: writer, interruption: interruption, progress: progress)
+      // What no tile read is read now: nothing is published from an input that fails its own checksums.
+      try plan.input.proveIntegrity()
       try writer.finish()
     } catch {
       try? staging.discard()
