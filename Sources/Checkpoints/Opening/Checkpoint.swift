@@ -31,7 +31,7 @@ public struct Checkpoint: Sendable {
   /// Opens the model at `path`, whose layout is recognised from its content.
   /// - Throws: `FileFailure` (missing, unreadable), `ParseFailure` (corrupt, contradictory, not a supported layout).
   public init(path: String) throws {
-    let opened = try OpenedModel(path: path)
+    let opened = try LayoutRecognition.open(path)
     if let error = opened.census.problems.first(where: { $0.severity == .error }) {
       let more = opened.census.problems.filter { $0.severity == .error }.count - 1
       throw ParseFailure(

@@ -5,10 +5,16 @@ enum LayoutRecognition {
   static let configurationName = "config.json"
   static let indexName = "model.safetensors.index.json"
   static let singleFileName = "model.safetensors"
+  /// Configurations are a few kilobytes.
+  static let configurationLimit = 16 << 20
 
-  /// The names in the directory of a Hugging Face checkpoint with safetensors.
+  /// What is at a path, with the names in the directory.
+  enum Layout {
+    case huggingFace(Set<String>)
+  }
+
   /// - Throws: `FileFailure` when there is nothing at `path`; `ParseFailure` that says what was found instead.
-  static func huggingFaceNames(at path: String) throws -> Set<String> {
+  static func recognise(_ path: String) throws -> Layout {
     switch try FileSystem.kind(of: path) {
     case nil:
       throw FileFailure(path: path, operation: "open", kind: .missing, detail: "there is no such file or directory")
@@ -30,7 +36,7 @@ enum LayoutRecognition {
       }
       throw unrecognised(names, path)
     }
-    return names
+    return .huggingFace(names)
   }
 
   /// A leftover single file beside an index: transformers reads the single file, vLLM what the index names.

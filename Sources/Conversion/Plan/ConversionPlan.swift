@@ -2,7 +2,7 @@ internal import ByteIO
 public import Checkpoints
 internal import Llama
 internal import Quantization
-public import SafetensorsFormat
+internal import SafetensorsFormat
 internal import Tensors
 
 /// What a conversion will do, computed from headers and options alone: for each tensor its inputs, operation and place in
@@ -13,7 +13,8 @@ public struct ConversionPlan: Sendable {
   public let options: ConversionOptions
   /// One per logical tensor, in model order.
   public let steps: [PlannedStep]
-  public let shards: ShardPlan
+  /// Which bytes go where.
+  public let output: any PlannedOutput
   /// Files whose bytes are known now: configuration and index.
   public let documents: [PlannedDocument]
   public let sidecars: [SidecarFile]
@@ -30,14 +31,8 @@ public struct ConversionPlan: Sendable {
     let selection = try ModuleSelection(checkpoint, options)
     let builder = StepBuilder(checkpoint, target: options.target, selection: selection)
     steps = try checkpoint.tensors.map { try builder.step(for: $0) }
-    // A weight and its scales stay in one shard.
-    let groups = try steps.map { step in
-      try step.written.map {
-        try TensorInfo(name: $0.name, elementType: $0.elementType, shape: $0.shape)
-      }
-    }
-    shards = try ShardPlan(
-      groups: groups, maximumShardSize: ByteSize(options.maximumShardSize), metadata: ["format": "pt"])
+    let layout = try SafetensorsOutput(steps, maximumShardSize: options.maximumShardSize)
+    self.output = layout
     input = checkpoint
     outputPath = output
     self.options = options
@@ -47,7 +42,7 @@ public struct ConversionPlan: Sendable {
     var documents = [
       PlannedDocument(name: "config.json", bytes: Array(configuration.serialized(.indented).utf8))
     ]
-    if let index = shards.index {
+    if let index = layout.plan.index {
       documents.append(PlannedDocument(name: SafetensorsIndex.fileName, bytes: Array(index.serialized().utf8)))
     }
     self.documents = documents
@@ -58,7 +53,7 @@ public struct ConversionPlan: Sendable {
 
   /// Bytes of all files written, apart from the record and the checksums.
   public var outputByteCount: UInt64 {
-    shards.shards.reduce(0) { $0 + $1.layout.fileByteCount } + documents.reduce(0) { $0 + UInt64($1.bytes.count) }
+    output.files.reduce(0) { $0 + $1.byteCount } + documents.reduce(0) { $0 + UInt64($1.bytes.count) }
       + sidecars.reduce(0) { $0 + $1.byteCount }
   }
 
