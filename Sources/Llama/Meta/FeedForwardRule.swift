@@ -55,13 +55,17 @@ extension FeedForwardRule {
   /// The product may lie anywhere in the last `multipleOf` integers up to the size.
   private static func computed(size: Int, hidden: Int, multipleOf: Int) -> FeedForwardRule {
     let plain = FeedForwardRule(multiplier: nil, multipleOf: 1).size(hidden: hidden)
+    let lowest = Double(size - multipleOf + 1) / Double(plain)
     var scale = 1.0
     for _ in 0..<16 {
-      let multiplier = (Double(size - multipleOf + 1) / Double(plain) * scale).rounded(.up) / scale
-      let rule = FeedForwardRule(multiplier: multiplier, multipleOf: multipleOf)
-      if rule.size(hidden: hidden) == size { return rule }
+      // The lowest multiplier's product can come out below its integer: 0.7 · 170 is 118.99….
+      for step in [0.0, 1.0] {
+        let multiplier = ((lowest * scale).rounded(.up) + step) / scale
+        let rule = FeedForwardRule(multiplier: multiplier, multipleOf: multipleOf)
+        if rule.size(hidden: hidden) == size { return rule }
+      }
       scale *= 10
     }
-    preconditionFailure("doubles are fine enough for sizes below 2²¹")
+    preconditionFailure("doubles are fine enough for sizes up to 2²¹")
   }
 }

@@ -82,15 +82,14 @@ public struct MetaShardCheck: Sendable {
   }
 
   /// The first of the tensors that are cut when all of them have equal checksums; nil when one differs or none has any.
-  /// One equal tensor alone may be chance: one that was never trained is zero in every shard. Keys and values are not
-  /// looked at, since shards may hold copies of a head.
+  /// One equal tensor alone proves nothing: one that was never trained is zero in every shard, and keys and values may be
+  /// copies of a head.
   private static func sharedContents(_ shard: MetaShard, _ other: MetaShard) -> String? {
     let rules = TensorParallelRules(embeddingSplit: .rows)
     var found: String?
     for entry in shard.entries {
       guard let role = NamingDialect.meta.role(for: entry.name), rules.split(of: role) != .replicated,
-        !role.isKeyOrValue, let checksum = shard.checksums[UTF8Key(entry.name)],
-        let otherChecksum = other.checksums[UTF8Key(entry.name)]
+        let checksum = shard.checksums[UTF8Key(entry.name)], let otherChecksum = other.checksums[UTF8Key(entry.name)]
       else { continue }
       guard checksum == otherChecksum else { return nil }
       found = found ?? entry.name
