@@ -24,11 +24,11 @@ enum LegacyTorchFile {
     let (keys, keyArena) = try run(&input)
     guard case .list(let list) = keys else { throw input.failure("the list of storage keys is missing") }
     let records = try records(keyArena.lists[list], dictionary.storages, in: file, from: UInt64(input.offset))
-    return TorchFile.Contents(dictionary: dictionary, records: records)
+    return TorchFile.Contents(dictionary: dictionary, records: records, documents: [])
   }
 
   private static func run(_ input: inout PickleInput) throws(ParseFailure) -> (PickleValue, PickleArena) {
-    var machine = PickleMachine(input)
+    var machine = PickleMachine(input, persistentIDs: .legacy)
     let value = try machine.run()
     input = machine.rest
     return (value, machine.arena)
@@ -37,14 +37,15 @@ enum LegacyTorchFile {
   private static func records(
     _ keys: [PickleValue], _ storages: [PickleStorage], in file: ReadableFile, from start: UInt64
   ) throws -> [StorageRecord] {
-    var first: [String: PickleStorage] = [:]
+    var first: [UTF8Key: PickleStorage] = [:]
     for storage in storages where first[storage.key] == nil { first[storage.key] = storage }
-    var records: [String: StorageRecord] = [:]
+    var records: [UTF8Key: StorageRecord] = [:]
     var offset = start
-    for key in keys {
-      guard case .string(let key) = key, let storage = first[key], records[key] == nil else {
+    for entry in keys {
+      guard case .string(let text) = entry, let storage = first[UTF8Key(text)], records[storage.key] == nil else {
         throw ParseFailure("the list of storage keys names one twice or one that no tensor has", offset: offset)
       }
+      let key = storage.key
       guard file.byteCount - offset >= 8 else {
         throw ParseFailure("the file ends before storage \(key)", offset: offset)
       }

@@ -7,7 +7,7 @@ final class StorageRecord: Sendable {
     /// Bytes of the file from an offset on; the legacy format has no checksum.
     case plain(offset: UInt64, check: RecordGuard?)
     /// Inflated at random access; the index is made, and the checksum compared, when the first byte is asked for.
-    case deflated(ZipEntry)
+    case deflated(ZipEntry, spacing: UInt64)
   }
 
   let byteCount: UInt64
@@ -18,15 +18,14 @@ final class StorageRecord: Sendable {
   private let index = Mutex<InflateIndex?>(nil)
 
   /// A record of a zip archive.
-  init(_ entry: ZipEntry, in file: ReadableFile) {
+  init(_ entry: ZipEntry, in file: ReadableFile, indexSpacing: UInt64 = InflateIndex.spacing) {
     self.file = file
     byteCount = entry.byteCount
     checksum = entry.checksum
     switch entry.method {
     case .stored:
-      form = .plain(
-        offset: entry.dataOffset, check: RecordGuard(byteCount: entry.byteCount, checksum: entry.checksum))
-    case .deflated: form = .deflated(entry)
+      form = .plain(offset: entry.dataOffset, check: RecordGuard(entry))
+    case .deflated: form = .deflated(entry, spacing: indexSpacing)
     }
   }
 
@@ -38,6 +37,9 @@ final class StorageRecord: Sendable {
     form = .plain(offset: offset, check: nil)
   }
 
+  /// Whether a read inflates more than it is asked for.
+  var isDeflated: Bool { if case .deflated = form { true } else { false } }
+
   func read(at offset: UInt64, into buffer: inout MutableSpan<UInt8>) throws {
     guard offset <= byteCount, UInt64(buffer.count) <= byteCount - offset else {
       throw ParseFailure("\(buffer.count) bytes at byte \(offset) are asked for, the record has \(byteCount)")
@@ -46,21 +48,22 @@ final class StorageRecord: Sendable {
     case .plain(let start, let check):
       try file.read(at: start + offset, into: &buffer)
       try check?.take(buffer.span, at: offset)
-    case .deflated(let entry): try inflated(entry).read(at: offset, into: &buffer)
+    case .deflated(let entry, let spacing): try inflated(entry, spacing).read(at: offset, into: &buffer)
     }
   }
 
   func prove() throws {
     switch form {
     case .plain(let start, let check): try check?.prove { try file.read(at: start + $0, into: &$1) }
-    case .deflated(let entry): _ = try inflated(entry)
+    case .deflated(let entry, let spacing): _ = try inflated(entry, spacing)
     }
   }
 
-  private func inflated(_ entry: ZipEntry) throws -> InflateIndex {
+  private func inflated(_ entry: ZipEntry, _ spacing: UInt64) throws -> InflateIndex {
     try index.withLock { known in
       if let known { return known }
-      let made = try InflateIndex(file, range: entry.dataOffset..<entry.dataEnd, limit: entry.byteCount)
+      let made = try InflateIndex(
+        file, range: entry.dataOffset..<entry.dataEnd, limit: entry.byteCount, spacing: spacing)
       guard made.byteCount == entry.byteCount, made.checksum == entry.checksum else {
         throw ParseFailure(
           "the inflated record has \(made.byteCount) bytes and CRC-32 \(String(made.checksum, radix: 16)), the archive "

@@ -25,23 +25,26 @@ enum TorchArchive {
     }
     let dictionary = try dictionary(pickle, in: file)
     // Storages of one key share one record, and its checksum is proven once.
-    var known: [String: StorageRecord] = [:]
+    var known: [UTF8Key: StorageRecord] = [:]
     var records: [StorageRecord] = []
+    let spacing = archive.indexSpacing
     for storage in dictionary.storages {
       let entry = try entry(of: storage, archive, prefix)
-      let record = known[entry.name] ?? StorageRecord(entry, in: file)
-      known[entry.name] = record
+      let record = known[UTF8Key(entry.name)] ?? StorageRecord(entry, in: file, indexSpacing: spacing)
+      known[UTF8Key(entry.name)] = record
       records.append(record)
     }
-    return TorchFile.Contents(dictionary: dictionary, records: records)
+    let documents = archive.entries.filter { !$0.name.utf8.starts(with: (prefix + "data/").utf8) }
+    return TorchFile.Contents(
+      dictionary: dictionary, records: records, documents: documents.map { StorageRecord($0, in: file) })
   }
 
   /// One folder holds all records; its name says nothing, a renamed file keeps the old one.
   private static func prefix(of archive: ZipArchive) throws(ParseFailure) -> String {
-    guard let first = archive.entries.first, let slash = first.name.firstIndex(of: "/") else {
+    guard let first = archive.entries.first, let slash = first.name.utf8.firstIndex(of: UInt8(ascii: "/")) else {
       throw ParseFailure("the archive's records are in no folder", advice: "this is no file of torch.save")
     }
-    let prefix = String(first.name[...slash])
+    let prefix = String(decoding: first.name.utf8[...slash], as: UTF8.self)
     for entry in archive.entries where !entry.name.utf8.starts(with: prefix.utf8) {
       throw ParseFailure("the record is not in \(prefix)", item: entry.name, offset: entry.headerOffset)
     }
@@ -49,7 +52,7 @@ enum TorchArchive {
   }
 
   private static func checkVersion(_ archive: ZipArchive, _ prefix: String, _ file: ReadableFile) throws {
-    guard let entry = archive.entry(prefix + "version") ?? archive.entry(prefix + ".data/version") else {
+    guard let entry = archive.entry(prefix + ".data/version") ?? archive.entry(prefix + "version") else {
       throw ParseFailure("the archive has no record \(prefix)version", advice: "this is no file of torch.save")
     }
     let text = String(decoding: try content(entry, in: file, limit: 64), as: UTF8.self)
@@ -64,7 +67,7 @@ enum TorchArchive {
     // Offsets in a deflated record are those of its content; the record's name tells that they are not the file's.
     let base = entry.method == .stored ? entry.dataOffset : 0
     do throws(ParseFailure) {
-      var machine = PickleMachine(PickleInput(bytes, base: base))
+      var machine = PickleMachine(PickleInput(bytes, base: base), persistentIDs: .zip)
       let value = try machine.run()
       let end = machine.rest
       guard end.offset == bytes.count else {
@@ -92,7 +95,6 @@ enum TorchArchive {
     } catch let failure as ParseFailure {
       var placed = failure
       placed.item = entry.name
-      placed.offset = placed.offset ?? entry.dataOffset
       throw placed
     }
     return bytes
@@ -101,17 +103,26 @@ enum TorchArchive {
   private static func entry(
     of storage: PickleStorage, _ archive: ZipArchive, _ prefix: String
   ) throws(ParseFailure) -> ZipEntry {
-    let name = prefix + "data/" + storage.key
+    let name = prefix + "data/" + storage.key.text
     guard let entry = archive.entry(name) else {
       throw ParseFailure("the pickle names this record, which is not in the archive", item: name)
     }
     let width = UInt64(storage.elementType.map { $0.bits / 8 } ?? 1)
-    let (expected, overflow) = UInt64(storage.whole ?? storage.elementCount).multipliedReportingOverflow(by: width)
+    let (expected, overflow) = UInt64(storage.elementCount).multipliedReportingOverflow(by: width)
     guard !overflow, entry.byteCount == expected else {
       throw ParseFailure(
         "the record has \(entry.byteCount) bytes, the pickle says \(storage.elementCount) elements of \(width)",
         item: name, offset: entry.headerOffset)
     }
     return entry
+  }
+}
+
+extension ZipArchive {
+  /// Bytes between the places from which a deflated record is read: at least a mebibyte, and so many that the windows of
+  /// the whole archive take 64 MiB at most.
+  fileprivate var indexSpacing: UInt64 {
+    let content = entries.reduce(UInt64(0)) { $1.method == .deflated ? $0 + $1.byteCount : $0 }
+    return max(InflateIndex.spacing, content / 2048)
   }
 }

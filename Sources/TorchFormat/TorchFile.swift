@@ -7,10 +7,11 @@ public import Tensors
 public final class TorchFile: TensorSource {
   /// In the pickle's order.
   public let tensors: [TensorInfo]
-  /// Names in the pickle's dict that are no tensors.
+  /// Names in the pickle that are left out: no tensors, or beside the dict of tensors.
   public let others: [String]
   private let views: [UTF8Key: TensorView]
   private let records: [StorageRecord]
+  private let documents: [StorageRecord]
   private let file: ReadableFile
 
   public var path: String { file.path }
@@ -30,6 +31,12 @@ public final class TorchFile: TensorSource {
         let view = try TensorView(
           name: name, tensor, contents.dictionary.storages[tensor.storage],
           storageByteCount: contents.records[tensor.storage].byteCount)
+        guard view.isContiguous || !contents.records[view.storage].isDeflated else {
+          // Its bytes would be inflated over and over again.
+          throw ParseFailure(
+            "the tensor is a strided view of a deflated record", item: name,
+            advice: "save it with torch.save again, or unpack the archive and pack it without compression")
+        }
         tensors.append(view.info)
         views[UTF8Key(name)] = view
       }
@@ -37,6 +44,7 @@ public final class TorchFile: TensorSource {
       self.views = views
       others = contents.dictionary.others
       records = contents.records
+      documents = contents.documents
     } catch let failure as ParseFailure {
       throw failure.in(file: path)
     }
@@ -46,6 +54,8 @@ public final class TorchFile: TensorSource {
   struct Contents {
     let dictionary: StateDictionary
     let records: [StorageRecord]
+    /// The records that are no storages, whether anybody reads them or not.
+    let documents: [StorageRecord]
   }
 
   private static func open(_ file: ReadableFile) throws -> Contents {
@@ -95,12 +105,18 @@ public final class TorchFile: TensorSource {
   }
 
   public func proveIntegrity() throws {
-    for view in views.values {
+    for tensor in tensors {
+      guard let view = views[UTF8Key(tensor.name)] else { continue }
       do {
         try records[view.storage].prove()
       } catch let failure as ParseFailure {
-        throw place(failure, view.info.name)
+        throw place(failure, tensor.name)
       }
+    }
+    do {
+      for document in documents { try document.prove() }
+    } catch let failure as ParseFailure {
+      throw failure.in(file: path)
     }
   }
 

@@ -2,7 +2,8 @@ internal import CZlib
 
 /// Random access into one raw deflate stream of a file (RFC 1951): one pass finds places to start from, each with the
 /// window of 32 KiB that the bytes behind it refer to; a read then inflates from the nearest place before it. The method
-/// of zlib's example zran.c. Memory: 32 KiB for each `spacing` bytes of content.
+/// of zlib's example zran.c. Memory: 32 KiB for each `spacing` bytes of content. A place can only be where a block of the
+/// stream ends, so a read costs as much as inflating `spacing` bytes and one block before it.
 public final class InflateIndex: Sendable {
   private struct Place: Sendable {
     /// Of the content.
@@ -22,15 +23,22 @@ public final class InflateIndex: Sendable {
   /// CRC-32 of the content.
   public let checksum: UInt32
 
-  private static let spacing: UInt64 = 1 << 20
+  /// Bytes of content between places unless the caller says otherwise.
+  public static let spacing: UInt64 = 1 << 20
+  /// Content of one block at most; compressors end theirs after some ten thousand symbols, 258 bytes each at the best.
+  private static let blockLimit: UInt64 = 64 << 20
   private static let windowByteCount = 32_768
   private static let chunkByteCount = 1 << 16
 
   /// Inflates the stream in `range` of `file` once.
-  /// - Parameter limit: bytes of content at most.
+  /// - Parameters:
+  ///   - limit: bytes of content at most.
+  ///   - spacing: bytes of content between places.
   /// - Throws: `ParseFailure` for bytes that are no deflate stream, one that ends too early or too late, or one with more
-  ///   content than `limit`; `FileFailure`.
-  public init(_ file: ReadableFile, range: Range<UInt64>, limit: UInt64) throws {
+  ///   content than `limit`, or with a block that none would write; `FileFailure`.
+  public init(
+    _ file: ReadableFile, range: Range<UInt64>, limit: UInt64, spacing: UInt64 = InflateIndex.spacing
+  ) throws {
     var pass = Pass(file, range)
     var places = [Place(offset: 0, compressedOffset: 0, bits: 0, window: [])]
     var buffer = [UInt8](repeating: 0, count: Self.chunkByteCount)
@@ -43,7 +51,13 @@ public final class InflateIndex: Sendable {
         throw ParseFailure("the compressed content is longer than the \(limit) bytes stated", offset: range.lowerBound)
       }
       checksum = CRC32.checksum(buffer.span.extracting(0..<produced), startingWith: checksum)
-      if pass.isAtBlock && total - places[places.count - 1].offset >= Self.spacing {
+      let distance = total - places[places.count - 1].offset
+      guard distance <= spacing + Self.blockLimit else {
+        throw ParseFailure(
+          "a block of the compressed stream holds more than \(Self.blockLimit) bytes",
+          offset: range.lowerBound + pass.consumed)
+      }
+      if pass.isAtBlock && distance >= spacing {
         places.append(
           Place(offset: total, compressedOffset: pass.consumed, bits: pass.unusedBits, window: pass.window()))
       }

@@ -1,6 +1,14 @@
 internal import ByteIO
 internal import Tensors
 
+/// How a file refers to its storages.
+enum PersistentIDs: Sendable {
+  /// `('storage', class, key, location, numel)`
+  case zip
+  /// The same with a sixth member: nil or `(view key, offset, numel of the view)`.
+  case legacy
+}
+
 /// Where a pickle's containers, storages and tensors are, and how they are rebuilt from their parts.
 struct PickleArena: Sendable {
   var tuples: [[PickleValue]] = []
@@ -8,7 +16,10 @@ struct PickleArena: Sendable {
   var dictionaries: [[(key: PickleValue, value: PickleValue)]] = []
   var storages: [PickleStorage] = []
   var tensors: [PickleTensor] = []
-  private var storageByKey: [String: Int] = [:]
+  private let persistentIDs: PersistentIDs
+  private var storageByKey: [UTF8Key: Int] = [:]
+
+  init(persistentIDs: PersistentIDs) { self.persistentIDs = persistentIDs }
 
   mutating func add(tuple: [PickleValue]) -> Int {
     tuples.append(tuple)
@@ -27,14 +38,14 @@ struct PickleArena: Sendable {
 
   // MARK: Storages
 
-  /// `('storage', class, key, location, numel)`, with a sixth member in the legacy format: nil or
-  /// `(view key, offset, numel of the view)`.
   mutating func storage(_ id: [PickleValue]) throws(ParseFailure) -> Int {
-    guard id.count == 5 || id.count == 6, id[0] == .string("storage"), case .symbol(.storageClass(let type)) = id[1],
-      case .string(let key) = id[2], case .string = id[3], case .integer(let count) = id[4], count >= 0
+    guard id.count == (persistentIDs == .zip ? 5 : 6), id[0] == .string("storage"),
+      case .symbol(.storageClass(let type)) = id[1], case .string(let text) = id[2], case .string = id[3],
+      case .integer(let count) = id[4], count >= 0
     else { throw ParseFailure("a persistent id is no storage reference") }
+    let key = UTF8Key(text)
     var storage = PickleStorage(key: key, elementType: type, elementCount: count)
-    if id.count == 6, id[5] != .none {
+    if persistentIDs == .legacy, id[5] != .none {
       guard case .tuple(let number) = id[5], tuples[number].count == 3, case .integer(let offset) = tuples[number][1],
         case .integer(let size) = tuples[number][2], offset >= 0, size >= 0, offset <= count, size <= count - offset
       else { throw ParseFailure("a storage's view is malformed or reaches beyond it") }

@@ -31,8 +31,8 @@ struct PickleInput: Sendable {
     return bytes[offset..<offset + Int(count)]
   }
 
-  /// A failure at the place that was read last, or `back` bytes before.
-  func failure(_ message: String, _ back: Int = 0) -> ParseFailure {
-    ParseFailure(message, offset: base + UInt64(max(0, offset - back)))
+  /// A failure at `place` among the bytes, or where reading stopped.
+  func failure(_ message: String, at place: Int? = nil) -> ParseFailure {
+    ParseFailure(message, offset: base + UInt64(place ?? offset))
   }
 }

@@ -2,8 +2,7 @@
 public enum PickleLimits {
   public static let byteCount = 64 << 20
   /// Values pushed on the stack in all, containers' members included.
-  public static let values = 8_000_000
-  public static let stackDepth = 1_000_000
+  public static let values = 2_000_000
   public static let marks = 64
   /// Highest memo index.
   public static let memoIndex = 2_000_000

@@ -12,9 +12,15 @@ struct PickleMachine {
   private var marks: [Int] = []
   private var memo: [Int: PickleValue] = [:]
   private var valueCount = 0
-  private(set) var arena = PickleArena()
+  /// Where the opcode that is executed stands.
+  private var place: Int
+  private(set) var arena: PickleArena
 
-  init(_ input: PickleInput) { cursor = input }
+  init(_ input: PickleInput, persistentIDs: PersistentIDs) {
+    cursor = input
+    place = input.offset
+    arena = PickleArena(persistentIDs: persistentIDs)
+  }
 
   /// The input behind what was read.
   var rest: PickleInput { cursor }
@@ -23,24 +29,26 @@ struct PickleMachine {
   /// - Returns: the pickled value; containers are in `arena`.
   mutating func run() throws(ParseFailure) -> PickleValue {
     guard try cursor.read(UInt8.self) == 0x80 else {
-      throw failure("no pickle is here: it does not begin with PROTO", 1)
+      throw failure("no pickle is here: it does not begin with PROTO")
     }
     let version = try cursor.read(UInt8.self)
-    guard version == 2 else { throw failure("the pickle has protocol \(version), torch writes 2", 2) }
+    guard version == 2 else { throw failure("the pickle has protocol \(version), torch writes 2") }
     while true {
+      place = cursor.offset
       let opcode = try cursor.read(UInt8.self)
       if opcode == 0x2E {
-        guard stack.count == 1, marks.isEmpty else { throw failure("the pickle ends with \(stack.count) values", 1) }
+        guard stack.count == 1, marks.isEmpty else { throw failure("the pickle ends with \(stack.count) values") }
         return try pop()
       }
       try execute(opcode)
-      guard valueCount <= PickleLimits.values, stack.count <= PickleLimits.stackDepth else {
-        throw failure("the pickle has more values than any checkpoint", 1)
+      guard valueCount <= PickleLimits.values else {
+        throw failure("the pickle has more values than any checkpoint")
       }
     }
   }
 
-  private func failure(_ message: String, _ back: Int = 0) -> ParseFailure { cursor.failure(message, back) }
+  /// A failure at the opcode that is executed.
+  private func failure(_ message: String) -> ParseFailure { cursor.failure(message, at: place) }
 
   // MARK: Stack
 
@@ -52,13 +60,13 @@ struct PickleMachine {
   /// Values below the last mark belong to someone else.
   private mutating func pop() throws(ParseFailure) -> PickleValue {
     guard stack.count > marks.last ?? 0, let value = stack.popLast() else {
-      throw failure("the pickle takes a value that is not there", 1)
+      throw failure("the pickle takes a value that is not there")
     }
     return value
   }
 
   private mutating func popToMark() throws(ParseFailure) -> [PickleValue] {
-    guard let mark = marks.popLast() else { throw failure("the pickle takes a mark that is not there", 1) }
+    guard let mark = marks.popLast() else { throw failure("the pickle takes a mark that is not there") }
     let values = Array(stack[mark...])
     stack.removeLast(stack.count - mark)
     return values
@@ -66,7 +74,7 @@ struct PickleMachine {
 
   private func top() throws(ParseFailure) -> PickleValue {
     guard stack.count > marks.last ?? 0, let value = stack.last else {
-      throw failure("the pickle looks at a value that is not there", 1)
+      throw failure("the pickle looks at a value that is not there")
     }
     return value
   }
@@ -76,7 +84,7 @@ struct PickleMachine {
   private mutating func execute(_ opcode: UInt8) throws(ParseFailure) {
     switch opcode {
     case 0x28:  // MARK
-      guard marks.count < PickleLimits.marks else { throw failure("marks nest deeper than \(PickleLimits.marks)", 1) }
+      guard marks.count < PickleLimits.marks else { throw failure("marks nest deeper than \(PickleLimits.marks)") }
       marks.append(stack.count)
     case 0x7D: push(.dictionary(arena.addDictionary()))  // EMPTY_DICT
     case 0x5D: push(.list(arena.addList()))  // EMPTY_LIST
@@ -95,9 +103,7 @@ struct PickleMachine {
     case 0x51: try persistentStorage()  // BINPERSID
     case 0x62: try build()  // BUILD
     default:
-      throw failure(
-        "the pickle has opcode 0x\(String(opcode, radix: 16)), which no tensor needs",
-        1)
+      throw failure("the pickle has opcode 0x\(String(opcode, radix: 16)), which no tensor needs")
     }
   }
 
@@ -120,15 +126,15 @@ struct PickleMachine {
   }
 
   private mutating func setItems(_ values: [PickleValue]) throws(ParseFailure) {
-    guard case .dictionary(let number) = try top() else { throw failure("the pickle sets items of what is no dict", 1) }
-    guard values.count % 2 == 0 else { throw failure("the pickle sets a key without a value", 1) }
+    guard case .dictionary(let number) = try top() else { throw failure("the pickle sets items of what is no dict") }
+    guard values.count % 2 == 0 else { throw failure("the pickle sets a key without a value") }
     for index in stride(from: 0, to: values.count, by: 2) {
       arena.dictionaries[number].append((key: values[index], value: values[index + 1]))
     }
   }
 
   private mutating func append(_ values: [PickleValue]) throws(ParseFailure) {
-    guard case .list(let number) = try top() else { throw failure("the pickle appends to what is no list", 1) }
+    guard case .list(let number) = try top() else { throw failure("the pickle appends to what is no list") }
     arena.lists[number] += values
   }
 
@@ -157,7 +163,7 @@ struct PickleMachine {
   /// Little-endian two's complement of any length; integers of a checkpoint fit 64 bits.
   private mutating func long() throws(ParseFailure) -> Int64 {
     let count = try cursor.read(UInt8.self)
-    guard count <= 9 else { throw failure("the pickle has an integer of \(count) bytes, at most 8 are needed", 1) }
+    guard count <= 9 else { throw failure("the pickle has an integer of \(count) bytes, at most 8 are needed") }
     var value: UInt64 = 0
     var last: UInt8 = 0
     for (index, byte) in try cursor.slice(UInt64(count)).enumerated() {
@@ -168,7 +174,7 @@ struct PickleMachine {
     if count < 8, isNegative { value |= UInt64.max << (8 * UInt64(count)) }
     let signed = Int64(bitPattern: value)
     guard count < 9 || (last == 0 && signed >= 0) || (last == 0xFF && signed < 0) else {
-      throw failure("the pickle has an integer beyond 64 bits", 1)
+      throw failure("the pickle has an integer beyond 64 bits")
     }
     return signed
   }
@@ -177,10 +183,10 @@ struct PickleMachine {
     let isShort = opcode == 0x71 || opcode == 0x68
     let index = isShort ? Int(try cursor.read(UInt8.self)) : Int(try cursor.read(UInt32.self))
     if opcode == 0x71 || opcode == 0x72 {  // BINPUT, LONG_BINPUT
-      guard index <= PickleLimits.memoIndex else { throw failure("the pickle's memo has index \(index)", 1) }
+      guard index <= PickleLimits.memoIndex else { throw failure("the pickle's memo has index \(index)") }
       memo[index] = try top()
     } else {  // BINGET, LONG_BINGET
-      guard let value = memo[index] else { throw failure("the pickle recalls \(index), which it never remembered", 1) }
+      guard let value = memo[index] else { throw failure("the pickle recalls \(index), which it never remembered") }
       push(value)
     }
   }
@@ -190,7 +196,7 @@ struct PickleMachine {
     let name = try line()
     guard let symbol = PickleSymbol(module: module, name: name) else {
       var refusal = failure(
-        "the pickle mentions \(module.prefix(80)).\(name.prefix(80)), which is not needed for tensors", 1)
+        "the pickle mentions \(module.prefix(80)).\(name.prefix(80)), which is not needed for tensors")
       refusal.advice = "a checkpoint holds tensors only; do not load this file with other tools either"
       throw refusal
     }
@@ -202,7 +208,7 @@ struct PickleMachine {
     while true {
       let unit = try cursor.read(UInt8.self)
       if unit == 0x0A { break }
-      guard unit > 0x20, unit < 0x7F, units.count < 256 else { throw failure("the pickle has a malformed name", 1) }
+      guard unit > 0x20, unit < 0x7F, units.count < 256 else { throw failure("the pickle has a malformed name") }
       units.append(unit)
     }
     return String(decoding: units, as: UTF8.self)
@@ -212,33 +218,34 @@ struct PickleMachine {
     let arguments = try pop()
     let callable = try pop()
     guard case .symbol(let symbol) = callable, case .tuple(let number) = arguments else {
-      throw failure("the pickle calls what cannot be called", 1)
+      throw failure("the pickle calls what cannot be called")
     }
     guard !isNew || symbol == .orderedDictionary else {
-      throw failure("the pickle makes an object of a foreign class", 1)
+      throw failure("the pickle makes an object of a foreign class")
     }
     do throws(ParseFailure) {
       push(try arena.rebuild(symbol, arena.tuples[number]))
     } catch {
-      throw failure(error.message, 1)
+      throw failure(error.message)
     }
   }
 
   private mutating func persistentStorage() throws(ParseFailure) {
-    guard case .tuple(let number) = try pop() else { throw failure("a persistent id is no tuple", 1) }
+    guard case .tuple(let number) = try pop() else { throw failure("a persistent id is no tuple") }
     do throws(ParseFailure) {
       push(.storage(try arena.storage(arena.tuples[number])))
     } catch {
-      throw failure(error.message, 1)
+      throw failure(error.message)
     }
   }
 
-  /// Attributes of a dict (`_metadata` of a module's state) or of a tensor are dropped.
+  /// Attributes of a dict (`_metadata` of a module's state) are dropped. The state of a tensor would be another storage and
+  /// another shape (`Tensor.set_`), as files before torch 0.4 have it.
   private mutating func build() throws(ParseFailure) {
     _ = try pop()
     switch try top() {
-    case .dictionary, .tensor: break
-    default: throw failure("the pickle sets the state of what has none", 1)
+    case .dictionary: break
+    default: throw failure("the pickle sets the state of what has none")
     }
   }
 }

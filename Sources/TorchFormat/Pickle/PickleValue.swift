@@ -1,3 +1,4 @@
+internal import ByteIO
 internal import Tensors
 
 /// A value on the pickle machine's stack. Containers are numbers of an arena, not references: a value is flat, however
@@ -22,7 +23,7 @@ enum PickleValue: Sendable, Equatable {
 
 /// A storage as the pickle refers to it.
 struct PickleStorage: Sendable, Equatable {
-  let key: String
+  let key: UTF8Key
   /// Nil for an untyped storage, whose elements are bytes.
   let elementType: ElementType?
   /// Elements of the storage's class.

@@ -67,7 +67,7 @@ struct PickleWriter {
     bytes.append(0x51)  // BINPERSID
     integer(0)
     tuple(entry.sizes)
-    tuple(Self.strides(entry.sizes))
+    tuple(try Self.strides(entry))
     bytes.append(0x89)  // NEWFALSE: requires_grad
     global("collections", "OrderedDict")
     bytes += [0x29, 0x52]  // EMPTY_TUPLE, REDUCE: no hooks
@@ -80,12 +80,14 @@ struct PickleWriter {
   }
 
   /// Row-major; torch's strides of empty extents count them as 1.
-  private static func strides(_ sizes: [Int]) -> [Int] {
+  private static func strides(_ entry: Entry) throws(ParseFailure) -> [Int] {
     var strides: [Int] = []
     var next = 1
-    for size in sizes.reversed() {
+    for size in entry.sizes.reversed() {
       strides.append(next)
-      next *= max(size, 1)
+      let product = next.multipliedReportingOverflow(by: max(size, 1))
+      guard !product.overflow else { throw ParseFailure("the tensor's strides overflow", item: entry.name) }
+      next = product.partialValue
     }
     return strides.reversed()
   }

@@ -45,8 +45,9 @@ enum CentralDirectory {
     _ = try cursor.slice(6)  // Attributes.
     let offset = try cursor.read(UInt32.self)
     let name = try ZipName.parse(try cursor.slice(UInt64(nameCount)), at: start)
-    var wide = try Zip64Extra(
-      parsing: try cursor.slice(UInt64(extraCount)), at: start,
+    let extraOffset = base + UInt64(cursor.offset)
+    var wide = try ExtraField(
+      parsing: try cursor.slice(UInt64(extraCount)), at: extraOffset,
       wanted: [size, compressed, offset].map { $0 == ZipFormat.overflow32 })
     guard commentCount == 0, disk == 0 else {
       throw ParseFailure("the record has a comment or lies on another disk", item: name, offset: start)
@@ -59,9 +60,9 @@ enum CentralDirectory {
       throw ParseFailure(
         "the record is compressed by method \(methodNumber), expected 0 or 8", item: name, offset: start)
     }
-    let byteCount = try wide.next() ?? UInt64(size)
-    let compressedByteCount = try wide.next() ?? UInt64(compressed)
-    let headerOffset = try wide.next() ?? UInt64(offset)
+    let byteCount = wide.next() ?? UInt64(size)
+    let compressedByteCount = wide.next() ?? UInt64(compressed)
+    let headerOffset = wide.next() ?? UInt64(offset)
     guard method == .deflated || compressedByteCount == byteCount else {
       throw ParseFailure(
         "a stored record of \(byteCount) bytes takes \(compressedByteCount)", item: name, offset: start)
@@ -101,23 +102,27 @@ enum ZipName {
   }
 }
 
-/// The 64-bit fields of a record, in their fixed order: those whose 32-bit fields overflowed.
-struct Zip64Extra {
+/// The extra field of a record: its 64-bit values, in their fixed order, for the 32-bit fields that overflowed.
+struct ExtraField {
   private var values: [UInt64?]
 
-  /// - Parameter wanted: which of size, compressed size and offset must be in the extra field.
+  /// - Parameter wanted: which of size, compressed size and, in the central directory, offset must be here.
   init(parsing bytes: RawSpan, at offset: UInt64, wanted: [Bool]) throws(ParseFailure) {
     var cursor = ByteCursor(bytes, base: offset)
     var found: [UInt64?]?
     while cursor.remaining > 0 {
       let id = try cursor.read(UInt16.self)
       let size = try cursor.read(UInt16.self)
-      var field = ByteCursor(try cursor.slice(UInt64(size)), base: offset)
+      let place = offset + UInt64(cursor.offset)
+      var field = ByteCursor(try cursor.slice(UInt64(size)), base: place)
+      guard id != ZipFormat.unicodePathExtra else {
+        throw ParseFailure("a record has a second name in its extra field", offset: place)
+      }
       guard id == ZipFormat.zip64Extra else { continue }
-      guard found == nil else { throw ParseFailure("a record has two zip64 fields", offset: offset) }
+      guard found == nil else { throw ParseFailure("a record has two zip64 fields", offset: place) }
       var list: [UInt64?] = []
       for isWanted in wanted { list.append(isWanted ? try field.read(UInt64.self) : nil) }
-      guard field.remaining == 0 else { throw ParseFailure("a record's zip64 field is too long", offset: offset) }
+      guard field.remaining == 0 else { throw ParseFailure("a record's zip64 field is too long", offset: place) }
       found = list
     }
     guard let found = found ?? (wanted.contains(true) ? nil : wanted.map { _ in nil }) else {
@@ -126,5 +131,6 @@ struct Zip64Extra {
     values = found
   }
 
-  mutating func next() throws(ParseFailure) -> UInt64? { values.removeFirst() }
+  /// The next value; nil when its 32-bit field did not overflow.
+  mutating func next() -> UInt64? { values.removeFirst() }
 }

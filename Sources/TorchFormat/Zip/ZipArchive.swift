@@ -16,10 +16,7 @@ public struct ZipArchive: Sendable {
     let bytes = try file.bytes(
       at: end.directory.lowerBound, count: Int(end.directory.upperBound - end.directory.lowerBound))
     let records = try CentralDirectory.parse(bytes, end)
-    let entries = try records.map {
-      try LocalHeader.entry(for: $0, in: file, directoryOffset: end.directory.lowerBound)
-    }
-    try LocalHeader.checkGaps(entries, records, in: file, directoryOffset: end.directory.lowerBound)
+    let entries = try LocalHeader.entries(for: records, in: file, directoryOffset: end.directory.lowerBound)
     var index: [UTF8Key: Int] = [:]
     var folded: Set<UTF8Key> = []
     for (position, entry) in entries.enumerated() {

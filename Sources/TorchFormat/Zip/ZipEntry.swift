@@ -39,6 +39,8 @@ enum ZipFormat {
   static let utf8Flag: UInt16 = 1 << 11
   /// Header id of the extra field with 64-bit sizes.
   static let zip64Extra: UInt16 = 1
+  /// Header id of the extra field with another name for the record (Info-ZIP): some readers prefer it, torch does not.
+  static let unicodePathExtra: UInt16 = 0x7075
   /// A 32-bit field that says: look into the zip64 extra field.
   static let overflow32: UInt32 = 0xFFFF_FFFF
 }
