@@ -63,12 +63,15 @@ let package = Package(
     .target(
       name: "Checkpoints",
       dependencies: [
-        "ByteIO", "Tensors", "SafetensorsFormat", "Llama", "Tokenizers", "Quantization", "Kernels", crypto,
+        "ByteIO", "Tensors", "SafetensorsFormat", "TorchFormat", "Llama", "Tokenizers", "Quantization", "Kernels",
+        crypto,
       ],
       swiftSettings: safe),
     .target(
       name: "Conversion",
-      dependencies: ["ByteIO", "Tensors", "SafetensorsFormat", "Llama", "Quantization", "Checkpoints", "Kernels"],
+      dependencies: [
+        "ByteIO", "Tensors", "SafetensorsFormat", "TorchFormat", "Llama", "Quantization", "Checkpoints", "Kernels",
+      ],
       swiftSettings: safe),
     .target(
       name: "Inference",

@@ -38,7 +38,7 @@ printf "forward pass   %.1f tokens/s (windows of %d, exact)\n" "$rate" "$tokens"
 
 if [ -x .venv/bin/python ] && .venv/bin/python -c 'import torch, transformers' 2>/dev/null; then
   for type in float32 bfloat16; do
-    peer=$(.venv/bin/python - "$model" "$tokens" "$threads" "$type" <<'PYTHON'
+    peer=$(.venv/bin/python - "$model" "$tokens" "$threads" "$type" 2>/dev/null <<'PYTHON'
 import sys, time, torch
 from transformers import AutoModelForCausalLM
 

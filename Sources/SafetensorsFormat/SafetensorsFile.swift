@@ -10,6 +10,7 @@ public final class SafetensorsFile: TensorSource {
   private let file: ReadableFile
 
   public var path: String { file.path }
+  public var place: String { path }
   /// Size of the file in bytes.
   public var byteCount: UInt64 { file.byteCount }
   public var metadata: SafetensorsMetadata { header.metadata }

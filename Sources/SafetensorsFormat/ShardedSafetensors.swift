@@ -11,6 +11,7 @@ public final class ShardedSafetensors: TensorSource {
   }
 
   public let directory: String
+  public var place: String { directory }
   public let index: SafetensorsIndex
   /// The shards by the bytes of their names.
   public let shards: [SafetensorsFile]

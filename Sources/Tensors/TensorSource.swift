@@ -39,6 +39,9 @@ public protocol TensorSource: Sendable {
   /// All tensors, in the source's own order. Names are unique.
   var tensors: [TensorInfo] { get }
 
+  /// Where the tensors are, for messages: the path of the file or directory.
+  var place: String { get }
+
   /// The tensor called `name`, compared by UTF-8 bytes. The default looks through all; sources with many tensors have an
   /// index.
   func info(_ name: String) -> TensorInfo?
@@ -55,6 +58,8 @@ public protocol TensorSource: Sendable {
 }
 
 extension TensorSource {
+  public var place: String { "memory" }
+
   public func proveIntegrity() throws {}
 
   public func info(_ name: String) -> TensorInfo? {

@@ -11,6 +11,8 @@ final class StorageRecord: Sendable {
   }
 
   let byteCount: UInt64
+  /// CRC-32 as the archive states it; nil in the legacy format.
+  let checksum: UInt32?
   private let file: ReadableFile
   private let form: Form
   private let index = Mutex<InflateIndex?>(nil)
@@ -19,6 +21,7 @@ final class StorageRecord: Sendable {
   init(_ entry: ZipEntry, in file: ReadableFile, indexSpacing: UInt64 = InflateIndex.spacing) {
     self.file = file
     byteCount = entry.byteCount
+    checksum = entry.checksum
     switch entry.method {
     case .stored:
       form = .plain(offset: entry.dataOffset, check: RecordGuard(entry))
@@ -30,6 +33,7 @@ final class StorageRecord: Sendable {
   init(at offset: UInt64, byteCount: UInt64, in file: ReadableFile) {
     self.file = file
     self.byteCount = byteCount
+    checksum = nil
     form = .plain(offset: offset, check: nil)
   }
 

@@ -15,6 +15,7 @@ public final class TorchFile: TensorSource {
   private let file: ReadableFile
 
   public var path: String { file.path }
+  public var place: String { path }
   /// Size of the file in bytes.
   public var byteCount: UInt64 { file.byteCount }
 
@@ -69,6 +70,22 @@ public final class TorchFile: TensorSource {
   }
 
   public func info(_ name: String) -> TensorInfo? { views[UTF8Key(name)]?.info }
+
+  /// CRC-32 of a tensor's bytes as the archive states it, for tensors that fill their record; nil for others and in the
+  /// legacy format. Equal tensors have equal ones; that equal ones are of equal tensors is very likely, not certain.
+  public func checksum(of name: String) -> UInt32? {
+    guard let view = views[UTF8Key(name)], view.isContiguous, view.offset == 0 else { return nil }
+    let record = records[view.storage]
+    return record.byteCount == UInt64(view.info.byteCount) ? record.checksum : nil
+  }
+
+  /// Whether two names stand for the same bytes of one storage.
+  public func areAliases(_ name: String, _ other: String) -> Bool {
+    guard let view = views[UTF8Key(name)], let otherView = views[UTF8Key(other)] else { return false }
+    return records[view.storage] === records[otherView.storage] && view.offset == otherView.offset
+      && view.sizes == otherView.sizes && view.strides == otherView.strides
+      && view.info.elementType == otherView.info.elementType
+  }
 
   public func read(_ name: String, at offset: Int, into buffer: inout MutableSpan<UInt8>) throws {
     guard let view = views[UTF8Key(name)] else {

@@ -63,6 +63,11 @@ public struct TorchLayout: Sendable, Hashable {
     recordNumbers = numbers
   }
 
+  /// Offset in the file of a tensor's first byte.
+  public func fileOffset(of name: String) -> UInt64? {
+    tensors.firstIndex { UTF8Key($0.name) == UTF8Key(name) }.map { archive.records[recordNumbers[$0]].dataOffset }
+  }
+
   private static func stem(_ fileName: String) -> String {
     guard let dot = fileName.lastIndex(of: "."), dot != fileName.startIndex else { return fileName }
     return String(fileName[..<dot])

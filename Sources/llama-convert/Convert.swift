@@ -10,7 +10,7 @@ struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Convert the checkpoint IN and publish it as OUT (the default subcommand).")
 
-  @Argument(help: ArgumentHelp("A Hugging Face directory with safetensors.", valueName: "in"))
+  @Argument(help: ArgumentHelp("A Hugging Face directory with safetensors, or a Meta directory.", valueName: "in"))
   var input: String
   @Argument(help: ArgumentHelp("The directory to create.", valueName: "out"))
   var output: String
@@ -18,7 +18,10 @@ struct Convert: ParsableCommand {
   @Option(help: "Element types of the output: \(TargetType.names.joined(separator: ", ")). Unchanged when absent.")
   var to: TargetType?
   @Option(help: "The output's layout. Unchanged when absent.")
-  var format: OutputFormat = .safetensors
+  var format: OutputFormat?
+  @Option(
+    name: .customLong("tp"), help: "Tensor-parallel shards of a Meta checkpoint. As many as the input has when absent.")
+  var tensorParallel: Int?
   @Option(
     parsing: .singleValue,
     help:
@@ -38,9 +41,14 @@ struct Convert: ParsableCommand {
   var policy: String = "fp8"
   @OptionGroup(title: "General") var shared: SharedOptions
 
-  enum OutputFormat: String, ExpressibleByArgument, CaseIterable { case safetensors }
+  enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
+    case safetensors, pth
+
+    var layout: Checkpoint.Layout { self == .pth ? .meta : .huggingFace }
+  }
 
   func validate() throws {
+    if let tensorParallel, tensorParallel < 1 { throw ValidationError("--tp must be positive") }
     guard maximumShardSize.bytes > 0 else { throw ValidationError("--max-shard-size must be positive") }
     if dryRun && verify != nil { throw ValidationError("--dry-run writes nothing that --verify could judge") }
   }
@@ -64,7 +72,8 @@ struct Convert: ParsableCommand {
 
   private var options: ConversionOptions {
     ConversionOptions(
-      target: to ?? .unchanged, ignore: ignore, only: only, maximumShardSize: maximumShardSize.bytes,
+      target: to ?? .unchanged, layout: format?.layout, tensorParallel: tensorParallel, ignore: ignore, only: only,
+      maximumShardSize: maximumShardSize.bytes,
       threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force)
   }
 

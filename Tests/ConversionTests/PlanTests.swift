@@ -133,7 +133,7 @@ struct PlanTests {
   func oversizedTensor() throws {
     var options = ConversionOptions()
     options.maximumShardSize = 100
-    let shards = try plan(model.path, options).shards.shards
+    let shards = try safetensors(try plan(model.path, options))
     #expect(shards.allSatisfy { $0.layout.entries.count == 1 || $0.layout.tensorByteCount <= 100 })
     #expect(shards.count == 21)
   }

@@ -92,7 +92,7 @@ struct SelfCheckTests {
   @Test("A single changed byte of a tensor is found and its tensor named", arguments: Damage.all)
   func damagedTensor(_ damage: Damage) throws {
     let run = try staged(ConversionOptions(target: damage.target))
-    let shard = try #require(run.plan.shards.shards.first)
+    let shard = try #require(safetensors(run.plan).first)
     let offset = Int(try #require(shard.layout.fileOffset(of: damage.tensor))) + damage.byte
     try change(run.staging.file(shard.fileName), at: offset, damage.change)
     let failure = #expect(throws: ConversionFailure.self) { try SelfCheck(run) }
@@ -104,7 +104,7 @@ struct SelfCheckTests {
   @Test("A changed byte of the header is found wherever it is")
   func damagedHeader() throws {
     let run = try staged(.fp8(.fp8))
-    let shard = try #require(run.plan.shards.shards.first)
+    let shard = try #require(safetensors(run.plan).first)
     let path = run.staging.file(shard.fileName)
     // A prime step: all kinds of places, from the length field over names and offsets to the padding.
     let offsets = Array(stride(from: 0, to: Int(shard.layout.dataOffset), by: 41)) + [Int(shard.layout.dataOffset) - 1]

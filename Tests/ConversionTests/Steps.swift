@@ -3,7 +3,9 @@ import Checkpoints
 import Conversion
 import Foundation
 import Quantization
+import SafetensorsFormat
 import Support
+import Testing
 
 /// Opens, plans, checks the place, runs, proves and publishes.
 @discardableResult
@@ -44,4 +46,9 @@ extension ConversionOptions {
   static func fp8(_ recipe: FP8Recipe, threads: Int = 2) -> ConversionOptions {
     ConversionOptions(target: .fp8(recipe), threads: threads)
   }
+}
+
+/// The shards that a plan for a Hugging Face directory writes.
+func safetensors(_ plan: ConversionPlan) throws -> [ShardPlan.Shard] {
+  try #require(plan.output as? SafetensorsOutput).plan.shards
 }

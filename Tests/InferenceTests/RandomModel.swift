@@ -32,7 +32,8 @@ struct RandomModel: ModelWeights {
       var bytes = [UInt8](repeating: 0, count: values.count * stored.byteCount)
       var span = bytes.mutableSpan
       _ = NumberFormat.narrow(values.span, to: stored, into: &span)
-      let scales = (0..<shape[0]).map { _ in abs(random.normal(0.01)) + 0.01 }
+      // Values as large as those of the BF16 model: a chain of larger ones magnifies every rounding.
+      let scales = (0..<shape[0]).map { _ in (0.7 + abs(random.normal(0.3))) * 1.2 / 60 / Float(shape[1]).squareRoot() }
       matrices[role] = WeightMatrix(
         rows: shape[0], columns: shape[1], format: stored, bytes: bytes, scales: isQuantized ? .rowWise(scales) : .none,
         activations: isQuantized ? .fp8PerToken(upperBound: nil) : .float32)

@@ -27,7 +27,7 @@ public struct LintReport: Sendable {
   /// - Throws: `FileFailure` when files are missing or unreadable, `ParseFailure` when not even headers and configuration
   ///   can be read.
   public init(ofCheckpointAt path: String, readsValues: Bool, threads: Int) throws {
-    let opened = try OpenedModel(path: path)
+    let opened = try LayoutRecognition.open(path)
     var findings = opened.census.problems.map {
       Finding(code: $0.code, isError: $0.severity == .error, message: $0.message)
     }

@@ -7,14 +7,21 @@ internal import Tensors
 /// An opened model in any layout: its configuration, its logical tensors in model order, and the files that travel with
 /// it. Opening reads headers and configuration only; a checkpoint that opens has passed the census.
 public struct Checkpoint: Sendable {
-  public enum Layout: String, Sendable { case huggingFace = "hf-safetensors" }
+  public enum Layout: String, Sendable {
+    /// `config.json` with safetensors.
+    case huggingFace = "hf-safetensors"
+    /// `params.json` with `consolidated.NN.pth`.
+    case meta = "meta-pth"
+  }
 
   /// As given by the user.
   public let path: String
   public let layout: Layout
   public let configuration: LlamaConfiguration
-  /// `config.json` as it was read.
+  /// `config.json` or `params.json` as it was read.
   public let configurationDocument: JSONValue
+  /// Tensor-parallel shards that the tensors were merged from; 1 for layouts without.
+  public let shardCount: Int
   public let quantization: QuantizationConfiguration?
   /// In model order: embedding, layers, norm, head.
   public let tensors: [LogicalTensor]
@@ -31,7 +38,7 @@ public struct Checkpoint: Sendable {
   /// Opens the model at `path`, whose layout is recognised from its content.
   /// - Throws: `FileFailure` (missing, unreadable), `ParseFailure` (corrupt, contradictory, not a supported layout).
   public init(path: String) throws {
-    let opened = try OpenedModel(path: path)
+    let opened = try LayoutRecognition.open(path)
     if let error = opened.census.problems.first(where: { $0.severity == .error }) {
       let more = opened.census.problems.filter { $0.severity == .error }.count - 1
       throw ParseFailure(
@@ -43,8 +50,9 @@ public struct Checkpoint: Sendable {
   init(
     path: String, layout: Layout, configuration: LlamaConfiguration, configurationDocument: JSONValue,
     quantization: QuantizationConfiguration?, tensors: [LogicalTensor], census: Census, sidecars: [SidecarFile],
-    leftBehind: [String], inputFiles: [String], notes: [String]
+    leftBehind: [String], inputFiles: [String], notes: [String], shardCount: Int = 1
   ) {
+    self.shardCount = shardCount
     self.path = path
     self.layout = layout
     self.configuration = configuration
@@ -56,6 +64,20 @@ public struct Checkpoint: Sendable {
     self.leftBehind = leftBehind
     self.inputFiles = inputFiles
     self.notes = notes
+  }
+
+  /// `config.json` for this model: its own, else the one that its configuration gives.
+  public var huggingFaceDocument: JSONValue {
+    layout == .huggingFace ? configurationDocument : configuration.huggingFaceDocument
+  }
+
+  /// Checks what checksums the containers themselves have, for all bytes that reading has not checked yet.
+  /// - Throws: `ParseFailure` for a checksum that does not agree, `FileFailure` when reading fails.
+  public func proveIntegrity() throws {
+    var proven: Set<String> = []
+    for stored in tensors.flatMap(\.rows.storedTensors) where proven.insert(stored.source.place).inserted {
+      try stored.source.proveIntegrity()
+    }
   }
 
   /// The tensor of a role; nil when the model has none (a tied head).

@@ -5,10 +5,19 @@ enum LayoutRecognition {
   static let configurationName = "config.json"
   static let indexName = "model.safetensors.index.json"
   static let singleFileName = "model.safetensors"
+  static let parametersName = "params.json"
+  static let checklistName = "checklist.chk"
+  /// Configurations are a few kilobytes.
+  static let configurationLimit = 16 << 20
 
-  /// The names in the directory of a Hugging Face checkpoint with safetensors.
+  /// What is at a path, with the names in the directory.
+  enum Layout {
+    case huggingFace(Set<String>)
+    case meta(Set<String>)
+  }
+
   /// - Throws: `FileFailure` when there is nothing at `path`; `ParseFailure` that says what was found instead.
-  static func huggingFaceNames(at path: String) throws -> Set<String> {
+  static func recognise(_ path: String) throws -> Layout {
     switch try FileSystem.kind(of: path) {
     case nil:
       throw FileFailure(path: path, operation: "open", kind: .missing, detail: "there is no such file or directory")
@@ -20,7 +29,16 @@ enum LayoutRecognition {
     case .directory: break
     }
     let names = Set(try FileSystem.names(in: path))
-    guard names.contains(configurationName) else { throw unrecognised(names, path) }
+    let shards = names.filter { $0.hasPrefix("consolidated.") && $0.hasSuffix(".pth") }
+    guard names.contains(configurationName) else {
+      if names.contains(parametersName) && !shards.isEmpty { return .meta(names) }
+      throw unrecognised(names, path)
+    }
+    if names.contains(parametersName) && !shards.isEmpty && !names.contains(indexName)
+      && !names.contains(singleFileName)
+    {
+      return .meta(names)
+    }
     guard names.contains(indexName) || names.contains(singleFileName) else {
       let stray = names.filter { $0.hasSuffix(".safetensors") }.sorted()
       if !stray.isEmpty {
@@ -30,7 +48,7 @@ enum LayoutRecognition {
       }
       throw unrecognised(names, path)
     }
-    return names
+    return .huggingFace(names)
   }
 
   /// A leftover single file beside an index: transformers reads the single file, vLLM what the index names.
@@ -42,9 +60,13 @@ enum LayoutRecognition {
   }
 
   private static func unrecognised(_ names: Set<String>, _ path: String) -> ParseFailure {
-    let advice = "give a Hugging Face directory: config.json with \(singleFileName) or \(indexName)"
+    let advice =
+      "give a Hugging Face directory (config.json with \(singleFileName) or \(indexName)) or a Meta directory "
+      + "(params.json with consolidated.00.pth)"
     if names.contains("params.json") || names.contains(where: { $0.hasPrefix("consolidated.") }) {
-      return ParseFailure("this is a Meta checkpoint (params.json, consolidated files)", file: path, advice: advice)
+      let missing = names.contains(parametersName) ? "consolidated.00.pth" : parametersName
+      return ParseFailure(
+        "this is a Meta checkpoint without \(missing)", file: path, advice: "download all of its files")
     }
     if names.contains(where: { $0.hasSuffix(".gguf") }) {
       return ParseFailure("this directory holds GGUF files", file: path, advice: advice)

@@ -1,192 +1,24 @@
-internal import ByteIO
 internal import Llama
-internal import Quantization
-internal import SafetensorsFormat
-internal import Tensors
 
-/// A Hugging Face directory whose headers and configuration have been read, before anything about it is believed:
-/// `lint` shows its problems, `Checkpoint` refuses those that are errors.
-struct OpenedModel {
-  let path: String
-  let configuration: LlamaConfiguration
-  let document: JSONValue
-  let quantization: QuantizationConfiguration?
-  let source: any TensorSource
-  let census: Census
-  let sidecars: (carried: [SidecarFile], left: [String])
-  let inputFiles: [String]
-  private(set) var notes: [String]
-
-  /// A configuration is a few kilobytes.
-  private static let configurationLimit = 16 << 20
-
-  init(path: String) throws {
-    let names = try LayoutRecognition.huggingFaceNames(at: path)
-    self.path = path
-    let configurationPath = path + "/" + LayoutRecognition.configurationName
-    do {
-      let bytes = try ReadableFile.contents(of: configurationPath, limit: Self.configurationLimit)
-      document = try JSONValue(parsing: bytes)
-      configuration = try LlamaConfiguration(huggingFace: document)
-      quantization = try document["quantization_config"].flatMap {
-        try $0.isNull ? nil : QuantizationConfiguration(parsing: $0)
-      }
-    } catch let failure as ParseFailure {
-      throw failure.in(file: configurationPath)
-    }
-    var files = [LayoutRecognition.configurationName]
-    notes = []
-    if names.contains(LayoutRecognition.indexName) {
-      let sharded = try ShardedSafetensors(directory: path, indexFileName: LayoutRecognition.indexName)
-      try LayoutRecognition.refuseTwoModels(names, indexed: sharded.index.fileNames, path)
-      files += [LayoutRecognition.indexName] + sharded.index.fileNames
-      notes += sharded.remarks
-      notes += sharded.unlisted.map { "\($0.tensor) is in \($0.fileName), but not in the index" }
-      source = sharded
-    } else {
-      source = try SafetensorsFile(path: path + "/" + LayoutRecognition.singleFileName)
-      files.append(LayoutRecognition.singleFileName)
-    }
-    inputFiles = files
-    sidecars = try Sidecars.collect(in: path, consumed: Set(files))
-    notes += sidecars.left.filter(Sidecars.isCarried).map {
-      "\($0) is not carried over: it is no file (a link to something that is not there?)"
-    }
-    let entries = source.tensors.map { Census.Entry(name: $0.name, elementType: $0.elementType, shape: $0.shape) }
-    let modules = Modules(configuration, quantization)
-    census = Census(configuration, entries: entries, dialect: .huggingFace, companions: modules.companions)
-    notes += census.problems.filter { $0.severity == .warning }.map(\.message)
-    notes += modules.strayIgnoreEntries.map {
-      "quantization_config ignores \($0), which matches no module of the model"
-    }
-  }
+/// A model whose headers and configuration have been read, before anything about it is believed: `lint` shows its
+/// problems, `Checkpoint` refuses those that are errors.
+protocol OpenedModel {
+  var census: Census { get }
+  /// Things that the user should know; the census's warnings among them.
+  var notes: [String] { get }
 
   /// The checkpoint, once the census has found no error.
-  /// - Throws: `ParseFailure` for element types that contradict the quantization, and for a stored head that differs from
-  ///   the embedding though the configuration ties them.
-  func checkpoint() throws -> Checkpoint {
-    let modules = Modules(configuration, quantization)
-    let tensors = try census.found.map { try logicalTensor($0.role, $0.name, modules) }
-    if census.problems.contains(where: { $0.code == "head-though-tied" }) { try checkTiedHead() }
-    return Checkpoint(
-      path: path, layout: .huggingFace, configuration: configuration, configurationDocument: document,
-      quantization: quantization, tensors: tensors, census: census, sidecars: sidecars.carried,
-      leftBehind: sidecars.left, inputFiles: inputFiles, notes: notes)
-  }
-
-  private func logicalTensor(_ role: TensorRole, _ name: String, _ modules: Modules) throws -> LogicalTensor {
-    guard let info = source.info(name) else { throw ParseFailure("the tensor is missing", file: path, item: name) }
-    let permutation = NamingDialect.huggingFace.rowOrder(of: role, headDimension: configuration.headDimension)
-    let stored = RowExpression.stored(StoredRows(source: source, tensor: info))
-    let rows = permutation.map { stored.permuted(by: $0) } ?? stored
-    guard let module = modules.scheme(of: role) else {
-      guard info.elementType.isComputable && info.elementType != .f8e4m3 else {
-        throw ParseFailure(
-          "the tensor is \(info.elementType), and config.json does not say how it is quantized", file: path, item: name,
-          advice: "quantization_config is missing or ignores this module; without it the codes mean nothing")
-      }
-      return LogicalTensor(role: role, shape: info.shape, elementType: info.elementType, rows: rows)
-    }
-    guard info.elementType == .f8e4m3 else {
-      throw ParseFailure(
-        "quantization_config says that this weight is FP8, but it is \(info.elementType)", file: path, item: name,
-        advice: "the configuration belongs to another model, or its ignore list is incomplete")
-    }
-    return LogicalTensor(
-      role: role, shape: info.shape, elementType: info.elementType, rows: rows,
-      quantization: try quantization(of: info, module, permutation))
-  }
-
-  private func quantization(
-    of weight: TensorInfo, _ module: QuantizationConfiguration.Module, _ permutation: RowPermutation?
-  ) throws -> StoredQuantization {
-    let name = Modules.companionName(weight.name, module.scaleSuffix)
-    guard let info = source.info(name) else {
-      throw ParseFailure("the scales of \(weight.name) are missing", file: path, item: name)
-    }
-    guard info.elementType.isComputable && info.elementType != .f8e4m3 else {
-      throw ParseFailure("scales are \(info.elementType), expected BF16, F16 or F32", file: path, item: name)
-    }
-    if case .block(let rows, _) = module.scheme, permutation != nil {
-      // Reordering within a head must not carry a row into another block of scales.
-      guard rows % configuration.headDimension == 0 else {
-        throw ParseFailure(
-          "blocks of \(rows) rows cut heads of \(configuration.headDimension) rows; their rows cannot be reordered",
-          file: path, item: weight.name)
-      }
-    }
-    let stored = RowExpression.stored(StoredRows(source: source, tensor: info))
-    let companions = module.optionalSuffixes.compactMap { suffix in
-      source.info(Modules.companionName(weight.name, suffix)).map { StoredRows(source: source, tensor: $0) }
-    }
-    let scales = module.scheme.isRowWise ? permutation.map { stored.permuted(by: $0) } ?? stored : stored
-    return StoredQuantization(
-      scheme: module.scheme, scales: scales, scaleType: info.elementType, scaleShape: info.shape,
-      activations: module.activations, companions: companions)
-  }
-
-  /// A head stored beside a tied embedding is dropped when it is the embedding, and refused when it is not.
-  private func checkTiedHead() throws {
-    let dialect = NamingDialect.huggingFace
-    guard let head = source.info(dialect.name(for: .outputHead)),
-      let embedding = source.info(dialect.name(for: .tokenEmbedding))
-    else { return }
-    let same =
-      try head.elementType == embedding.elementType && head.shape == embedding.shape
-      && LogicalTensor(
-        role: .tokenEmbedding, shape: head.shape, elementType: head.elementType,
-        rows: .stored(StoredRows(source: source, tensor: head))
-      ).digest()
-        == LogicalTensor(
-          role: .tokenEmbedding, shape: head.shape, elementType: head.elementType,
-          rows: .stored(StoredRows(source: source, tensor: embedding))
-        ).digest()
-    guard same else {
-      throw ParseFailure(
-        "the head is stored and differs from the embedding, though tie_word_embeddings is true", file: path,
-        item: head.name, advice: "set tie_word_embeddings to false in config.json if the head is meant")
-    }
-  }
+  /// - Throws: `ParseFailure` for what tensors and configuration contradict each other in.
+  func checkpoint() throws -> Checkpoint
 }
 
-/// What the quantization configuration says about each linear module of the model.
-struct Modules {
-  private let configuration: LlamaConfiguration
-  private let quantization: QuantizationConfiguration?
-
-  init(_ configuration: LlamaConfiguration, _ quantization: QuantizationConfiguration?) {
-    self.configuration = configuration
-    self.quantization = quantization
-  }
-
-  static func companionName(_ weightName: String, _ suffix: String) -> String {
-    String(weightName.dropLast("weight".count)) + suffix
-  }
-
-  func scheme(of role: TensorRole) -> QuantizationConfiguration.Module? {
-    guard role.isLinear else { return nil }
-    return quantization?.scheme(forModule: NamingDialect.huggingFace.moduleName(of: role))
-  }
-
-  /// The tensors that belong to a quantized weight.
-  func companions(_ role: TensorRole) -> [Census.Companion] {
-    guard let module = scheme(of: role) else { return [] }
-    let shape = configuration.shape(of: role).dimensions
-    let name = NamingDialect.huggingFace.name(for: role)
-    let scale = Census.Companion(
-      name: Self.companionName(name, module.scaleSuffix),
-      shapes: module.scheme.acceptedScaleShapes(rows: shape[0], columns: shape[1]), isRequired: true)
-    return [scale]
-      + module.optionalSuffixes.map {
-        Census.Companion(name: Self.companionName(name, $0), shapes: [[1], []], isRequired: false)
-      }
-  }
-
-  /// Entries of the ignore list that match no linear module. A head that is tied has no tensor, but it is a module.
-  var strayIgnoreEntries: [String] {
-    guard let quantization else { return [] }
-    let head = NamingDialect.huggingFace.moduleName(of: .outputHead)
-    let modules = configuration.roles.filter(\.isLinear).map { NamingDialect.huggingFace.moduleName(of: $0) }
-    return quantization.ignoreEntriesMatchingNothing(among: modules + [head])
+extension LayoutRecognition {
+  /// Opens the model at `path`, whose layout is recognised from its content.
+  /// - Throws: `FileFailure` (missing, unreadable), `ParseFailure` (corrupt, not a supported layout).
+  static func open(_ path: String) throws -> any OpenedModel {
+    switch try recognise(path) {
+    case .huggingFace(let names): try HuggingFaceDirectory(path: path, names: names)
+    case .meta(let names): try MetaDirectory(path: path, names: names)
+    }
   }
 }

@@ -15,6 +15,8 @@ public indirect enum RowExpression: Sendable {
   case concatenatedRows([RowExpression])
   /// Row `i` of the result is the operands' rows `i` one after another; all have the same number of rows.
   case concatenatedColumns([RowExpression])
+  /// Copies of the same rows, as tensor-parallel shards have of norms: read all of them and compared.
+  case replicas([RowExpression])
   /// A range of the operand's rows.
   case slicedRows(RowExpression, Range<Int>)
   /// A range of bytes of every row of the operand.
@@ -25,7 +27,7 @@ public indirect enum RowExpression: Sendable {
     case .stored(let rows): rows.rowCount
     case .permutedRows(let operand, _), .slicedColumns(let operand, _): operand.rowCount
     case .concatenatedRows(let operands): operands.reduce(0) { $0 + $1.rowCount }
-    case .concatenatedColumns(let operands): operands.first?.rowCount ?? 0
+    case .concatenatedColumns(let operands), .replicas(let operands): operands.first?.rowCount ?? 0
     case .slicedRows(_, let range): range.count
     }
   }
@@ -37,6 +39,7 @@ public indirect enum RowExpression: Sendable {
     // An empty stored tensor has rows of no bytes.
     case .concatenatedRows(let operands): (operands.first { $0.rowCount > 0 } ?? operands.first)?.rowByteCount ?? 0
     case .concatenatedColumns(let operands): operands.reduce(0) { $0 + $1.rowByteCount }
+    case .replicas(let operands): operands.first?.rowByteCount ?? 0
     case .slicedColumns(_, let range): range.count
     }
   }
@@ -47,7 +50,8 @@ public indirect enum RowExpression: Sendable {
     case .stored(let rows): [rows]
     case .permutedRows(let operand, _), .slicedRows(let operand, _), .slicedColumns(let operand, _):
       operand.storedTensors
-    case .concatenatedRows(let operands), .concatenatedColumns(let operands): operands.flatMap(\.storedTensors)
+    case .concatenatedRows(let operands), .concatenatedColumns(let operands), .replicas(let operands):
+      operands.flatMap(\.storedTensors)
     }
   }
 
@@ -72,6 +76,8 @@ public struct StoredRows: Sendable {
 
   public var rowCount: Int { tensor.shape.rows }
   public var rowByteCount: Int { tensor.rowByteCount }
+  /// The file that the tensor is in, for messages.
+  var place: String { source.place }
 }
 
 // MARK: - Evaluation
@@ -92,6 +98,7 @@ extension RowExpression {
       try Self.readConcatenatedRows(operands, rows: range, into: &buffer)
     case .concatenatedColumns(let operands):
       try Self.readConcatenatedColumns(operands, rows: range, into: &buffer)
+    case .replicas(let operands): try Self.readReplicas(operands, rows: range, into: &buffer)
     case .slicedRows(let operand, let slice):
       try operand.read(
         rows: range.lowerBound + slice.lowerBound..<range.upperBound + slice.lowerBound, into: &buffer)
@@ -144,6 +151,22 @@ extension RowExpression {
         try operand.read(rows: part.lowerBound - start..<part.upperBound - start, into: &span)
       }
       start += operand.rowCount
+    }
+  }
+
+  private static func readReplicas(
+    _ operands: [RowExpression], rows range: Range<Int>, into buffer: inout MutableSpan<UInt8>
+  ) throws {
+    guard let first = operands.first else { return }
+    try first.read(rows: range, into: &buffer)
+    for other in operands.dropFirst() {
+      let copy = try other.bytes(rows: range)
+      guard let difference = copy.indices.first(where: { copy[$0] != buffer[$0] }) else { continue }
+      let row = range.lowerBound + difference / max(1, first.rowByteCount)
+      let (one, two) = (first.storedTensors.first?.place ?? "", other.storedTensors.first?.place ?? "")
+      throw ParseFailure(
+        "row \(row) differs between \(one) and \(two), which should hold the same",
+        item: first.storedTensors.first?.tensor.name, advice: "the shards may be of two models")
     }
   }
 

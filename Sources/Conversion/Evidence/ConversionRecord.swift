@@ -1,4 +1,3 @@
-internal import SafetensorsFormat
 public import ByteIO
 internal import Checkpoints
 internal import Kernels
@@ -131,7 +130,7 @@ extension ConversionRecord {
     var lines = ["published   \(plan.outputPath)"]
     lines.append("target      \(plan.options.target)")
     lines.append(
-      "size        \(ByteSize(plan.outputByteCount)) in \(plan.shards.shards.count) file(s), input \(ByteSize(plan.inputByteCount))"
+      "size        \(ByteSize(plan.outputByteCount)) in \(plan.output.files.count) file(s), input \(ByteSize(plan.inputByteCount))"
     )
     if !quantized.isEmpty {
       let worst = quantized.map(\.sqnrDecibels).min() ?? 0

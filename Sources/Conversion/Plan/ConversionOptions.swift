@@ -1,3 +1,4 @@
+public import Checkpoints
 public import Quantization
 public import Tensors
 
@@ -38,6 +39,10 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
 /// All that decides the bytes of the output, and the limits of the run, which do not.
 public struct ConversionOptions: Sendable {
   public var target: TargetType
+  /// The output's layout; nil for the input's, or what the target needs.
+  public var layout: Checkpoint.Layout?
+  /// Shards of a Meta directory; nil for as many as the input has.
+  public var tensorParallel: Int?
   /// Modules that stay as they are: exact names or `re:` patterns.
   public var ignore: [String]
   /// When not empty, only these modules are quantized.
@@ -53,10 +58,13 @@ public struct ConversionOptions: Sendable {
   public var force: Bool
 
   public init(
-    target: TargetType = .unchanged, ignore: [String] = [], only: [String] = [],
+    target: TargetType = .unchanged, layout: Checkpoint.Layout? = nil, tensorParallel: Int? = nil,
+    ignore: [String] = [], only: [String] = [],
     maximumShardSize: UInt64 = 5_000_000_000, threads: Int = 1, maximumMemory: UInt64 = 4 << 30, force: Bool = false
   ) {
     self.target = target
+    self.layout = layout
+    self.tensorParallel = tensorParallel
     self.ignore = ignore
     self.only = only
     self.maximumShardSize = maximumShardSize

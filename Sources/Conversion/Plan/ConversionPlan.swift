@@ -2,7 +2,6 @@ internal import ByteIO
 public import Checkpoints
 internal import Llama
 internal import Quantization
-public import SafetensorsFormat
 internal import Tensors
 
 /// What a conversion will do, computed from headers and options alone: for each tensor its inputs, operation and place in
@@ -13,7 +12,8 @@ public struct ConversionPlan: Sendable {
   public let options: ConversionOptions
   /// One per logical tensor, in model order.
   public let steps: [PlannedStep]
-  public let shards: ShardPlan
+  /// Which bytes go where.
+  public let output: any PlannedOutput
   /// Files whose bytes are known now: configuration and index.
   public let documents: [PlannedDocument]
   public let sidecars: [SidecarFile]
@@ -28,29 +28,15 @@ public struct ConversionPlan: Sendable {
   ///   cannot be converted as asked.
   public init(_ checkpoint: Checkpoint, output: String, options: ConversionOptions) throws {
     let selection = try ModuleSelection(checkpoint, options)
-    let builder = StepBuilder(checkpoint, target: options.target, selection: selection)
+    let layout = try OutputLayout(checkpoint, options)
+    let builder = StepBuilder(checkpoint, target: options.target, selection: selection, dialect: layout.dialect)
     steps = try checkpoint.tensors.map { try builder.step(for: $0) }
-    // A weight and its scales stay in one shard.
-    let groups = try steps.map { step in
-      try step.written.map {
-        try TensorInfo(name: $0.name, elementType: $0.elementType, shape: $0.shape)
-      }
-    }
-    shards = try ShardPlan(
-      groups: groups, maximumShardSize: ByteSize(options.maximumShardSize), metadata: ["format": "pt"])
+    (self.output, documents) = try layout.plan(steps, checkpoint, options, selection)
     input = checkpoint
     outputPath = output
     self.options = options
     sidecars = checkpoint.sidecars
-    warnings = selection.warnings
-    let configuration = OutputConfiguration.document(checkpoint, target: options.target, selection: selection)
-    var documents = [
-      PlannedDocument(name: "config.json", bytes: Array(configuration.serialized(.indented).utf8))
-    ]
-    if let index = shards.index {
-      documents.append(PlannedDocument(name: SafetensorsIndex.fileName, bytes: Array(index.serialized().utf8)))
-    }
-    self.documents = documents
+    warnings = selection.warnings + layout.warnings
   }
 
   /// Bytes of tensors read.
@@ -58,7 +44,7 @@ public struct ConversionPlan: Sendable {
 
   /// Bytes of all files written, apart from the record and the checksums.
   public var outputByteCount: UInt64 {
-    shards.shards.reduce(0) { $0 + $1.layout.fileByteCount } + documents.reduce(0) { $0 + UInt64($1.bytes.count) }
+    output.files.reduce(0) { $0 + $1.byteCount } + documents.reduce(0) { $0 + UInt64($1.bytes.count) }
       + sidecars.reduce(0) { $0 + $1.byteCount }
   }
 

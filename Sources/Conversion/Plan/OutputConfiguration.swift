@@ -9,7 +9,7 @@ enum OutputConfiguration {
   private static let quantizationKey = "quantization_config"
 
   static func document(_ checkpoint: Checkpoint, target: TargetType, selection: ModuleSelection) -> JSONValue {
-    guard var document = checkpoint.configurationDocument.object else { return checkpoint.configurationDocument }
+    guard var document = checkpoint.huggingFaceDocument.object else { return checkpoint.huggingFaceDocument }
     switch target {
     case .unchanged: break
     case .element(let type):

@@ -1,4 +1,3 @@
-internal import SafetensorsFormat
 public import ByteIO
 internal import Checkpoints
 internal import Tensors
@@ -16,7 +15,7 @@ extension ConversionPlan {
       "peak_memory_bytes": .number(JSONNumber(peakMemory)),
       "disk_bytes": .number(JSONNumber(outputByteCount + Self.spareBytes)),
       "files": .array(
-        shards.shards.map { ["name": .string($0.fileName), "bytes": .number(JSONNumber($0.layout.fileByteCount))] }),
+        output.files.map { ["name": .string($0.name), "bytes": .number(JSONNumber($0.byteCount))] }),
       "carried_over": .array(sidecars.map { .string($0.name) }),
       "not_carried_over": .array(input.leftBehind.map { .string($0) }),
       "warnings": .array(warnings.map { .string($0) }),
@@ -30,7 +29,7 @@ extension ConversionPlan {
       "tool": .string(Toolkit.version),
       "to": .string(options.target.description),
       "files": .array(
-        shards.shards.map { ["name": .string($0.fileName), "bytes": .number(JSONNumber($0.layout.fileByteCount))] }),
+        output.files.map { ["name": .string($0.name), "bytes": .number(JSONNumber($0.byteCount))] }),
       "documents": .array(
         documents.map { ["name": .string($0.name), "sha256": .string(SHA256Sum.hexadecimal(of: $0.bytes))] }),
       "tensors": .array(tensorEntries),
@@ -39,13 +38,7 @@ extension ConversionPlan {
   }
 
   private var tensorEntries: [JSONValue] {
-    var places: [String: (file: String, offset: UInt64)] = [:]
-    for file in shards.shards {
-      for entry in file.layout.entries {
-        places[entry.info.name] = (file.fileName, file.layout.fileOffset(of: entry.info.name) ?? 0)
-      }
-    }
-    return steps.map { step in
+    steps.map { step in
       var entry = JSONObject()
       entry["name"] = .string(step.weight.name)
       entry["operation"] = .string(step.operation.description)
@@ -55,11 +48,14 @@ extension ConversionPlan {
       let kinds = [("weight", step.weight)] + (step.scale.map { [("scale", $0)] } ?? [])
       let others = step.companions.map { ($0.tensor.name.split(separator: ".").last.map(String.init) ?? "", $0.tensor) }
       for (key, tensor) in kinds + others {
-        guard let place = places[tensor.name] else { continue }
-        entry[key] = [
-          "file": .string(place.file), "offset": .number(JSONNumber(place.offset)),
-          "bytes": .number(JSONNumber(tensor.byteCount)),
-        ]
+        let places = output.places(of: tensor.name).map { place -> JSONValue in
+          [
+            "file": .string(place.file), "offset": .number(JSONNumber(place.offset)),
+            "bytes": .number(JSONNumber(place.byteCount)),
+          ]
+        }
+        // One object where a tensor is in one piece, a list where it is split over shards.
+        entry[key] = places.count == 1 ? places[0] : .array(places)
       }
       return .object(entry)
     }
@@ -72,7 +68,7 @@ extension ConversionPlan {
     for (operation, steps) in operations.sorted(by: { $0.key < $1.key }) {
       lines.append("  \(operation): \(steps.count) tensors")
     }
-    for file in shards.shards { lines.append("  \(file.fileName): \(ByteSize(file.layout.fileByteCount))") }
+    for file in output.files { lines.append("  \(file.name): \(ByteSize(file.byteCount))") }
     lines.append("reads         \(ByteSize(inputByteCount))")
     lines.append("writes        \(ByteSize(outputByteCount))")
     lines.append("peak memory   about \(ByteSize(peakMemory))")

@@ -4,14 +4,16 @@ internal import Llama
 internal import Quantization
 internal import Tensors
 
-/// Decides the operation for each logical tensor and names what is written, for the Hugging Face layout.
+/// Decides the operation for each logical tensor and names what is written, in the output's dialect.
 struct StepBuilder {
   private let checkpoint: Checkpoint
   private let target: TargetType
   private let selection: ModuleSelection
-  private let dialect = NamingDialect.huggingFace
+  private let dialect: NamingDialect
 
-  init(_ checkpoint: Checkpoint, target: TargetType, selection: ModuleSelection) {
+  /// - Parameter dialect: of the output.
+  init(_ checkpoint: Checkpoint, target: TargetType, selection: ModuleSelection, dialect: NamingDialect) {
+    self.dialect = dialect
     self.checkpoint = checkpoint
     self.target = target
     self.selection = selection

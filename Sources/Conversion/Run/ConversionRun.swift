@@ -2,7 +2,6 @@ public import ByteIO
 internal import Checkpoints
 internal import Kernels
 public import Quantization
-internal import SafetensorsFormat
 internal import Synchronization
 internal import Tensors
 
@@ -25,8 +24,10 @@ public struct ConversionRun: Sendable {
     let staging = try StagedDirectory(creatingFor: plan.outputPath)
     do {
       try Self.copyDocuments(of: plan, to: staging)
-      let writer = try SafetensorsWriter(creating: plan.shards.shards, in: staging.path)
+      let writer = try plan.output.writer(in: staging.path)
       statistics = try Self.convert(plan, into: writer, interruption: interruption, progress: progress)
+      // What no tile read is read now: nothing is published from an input that fails its own checksums.
+      try plan.input.proveIntegrity()
       try writer.finish()
     } catch {
       try? staging.discard()

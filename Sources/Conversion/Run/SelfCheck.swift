@@ -3,7 +3,6 @@ public import Checkpoints
 internal import Kernels
 internal import Llama
 internal import Quantization
-internal import SafetensorsFormat
 internal import Tensors
 
 /// Reads back what was written, with the same reader that opens anybody's checkpoint, and proves it: exact copies by
@@ -66,19 +65,17 @@ public struct SelfCheck: Sendable {
   /// The files are those planned, and all bytes that were known before are there: headers, documents, carried files.
   private static func checkFiles(_ run: ConversionRun) throws {
     let plan = run.plan
-    let planned = plan.shards.shards.map(\.fileName) + plan.documents.map(\.name) + plan.sidecars.map(\.name)
+    let planned = plan.output.files.map(\.name) + plan.documents.map(\.name) + plan.sidecars.map(\.name)
     let found = try FileSystem.names(in: run.staging.path)
     for name in planned where !found.contains(name) { throw failure(run.staging.file(name), "is missing") }
     for name in found where !planned.contains(name) { throw failure(run.staging.file(name), "was not planned") }
-    for shard in plan.shards.shards {
-      let file = try ReadableFile(path: run.staging.file(shard.fileName))
-      guard file.byteCount == shard.layout.fileByteCount else {
-        throw failure(file.path, "has \(file.byteCount) bytes, \(shard.layout.fileByteCount) were planned")
-      }
-      guard try file.bytes(at: 0, count: shard.layout.headerBytes.count) == shard.layout.headerBytes else {
-        throw failure(file.path, "has another header than was planned")
+    for planned in plan.output.files {
+      let file = try ReadableFile(path: run.staging.file(planned.name))
+      guard file.byteCount == planned.byteCount else {
+        throw failure(file.path, "has \(file.byteCount) bytes, \(planned.byteCount) were planned")
       }
     }
+    if let (file, fault) = try plan.output.firstFault(in: run.staging.path) { throw failure(file, fault) }
     for document in plan.documents {
       let path = run.staging.file(document.name)
       guard try SHA256Sum.hexadecimal(ofFile: path) == SHA256Sum.hexadecimal(of: document.bytes) else {

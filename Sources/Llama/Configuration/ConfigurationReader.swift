@@ -31,6 +31,16 @@ struct ConfigurationReader {
     return number
   }
 
+  /// The integer; nil when the key is absent or null.
+  func integer(ifPresent key: String, in range: ClosedRange<Int>) throws(ParseFailure) -> Int? {
+    value(key) == nil ? nil : try integer(key, in: range)
+  }
+
+  /// The number, above zero; nil when the key is absent or null.
+  func number(ifPresent key: String) throws(ParseFailure) -> Double? {
+    value(key) == nil ? nil : try number(key, above: 0)
+  }
+
   func dimension(_ key: String, default preset: Int? = nil) throws(ParseFailure) -> Int {
     try integer(key, in: 1...Self.largestDimension, default: preset)
   }

@@ -1,0 +1,166 @@
+internal import ByteIO
+internal import Llama
+internal import Quantization
+internal import Tensors
+internal import TorchFormat
+
+/// An opened Meta directory: `params.json` and tensor-parallel shards `consolidated.NN.pth`. The shards are merged as
+/// expressions; nothing is read for it but headers.
+struct MetaDirectory: OpenedModel {
+  let path: String
+  private let document: JSONValue
+  private let model: MetaModel
+  /// By rank.
+  private let files: [TorchFile]
+  private let headIsEmbedding: Bool
+  let census: Census
+  let notes: [String]
+  private let sidecars: (carried: [SidecarFile], left: [String])
+  private let inputFiles: [String]
+
+  /// - Parameter names: all names in the directory.
+  init(path: String, names: Set<String>) throws {
+    self.path = path
+    let parametersPath = path + "/" + LayoutRecognition.parametersName
+    let parameters: MetaParameters
+    do {
+      let bytes = try ReadableFile.contents(of: parametersPath, limit: LayoutRecognition.configurationLimit)
+      document = try JSONValue(parsing: bytes)
+      parameters = try MetaParameters(parsing: document)
+    } catch let failure as ParseFailure {
+      throw failure.in(file: parametersPath)
+    }
+    let shardNames = names.filter { $0.hasPrefix("consolidated.") && $0.hasSuffix(".pth") }.sorted()
+    files = try shardNames.map { try TorchFile(path: path + "/" + $0) }
+    let shards = zip(shardNames, files).map { MetaShard(fileName: $0, $1) }
+    do {
+      try MetaShardCheck(shards).refuse()
+      headIsEmbedding = Self.headIsEmbedding(files)
+      let copies = try Self.keyValueCopies(parameters, shards, files)
+      model = try MetaModel(
+        parameters, shards: shards,
+        contents: MetaModel.Contents(headIsEmbedding: headIsEmbedding, keyValueCopies: copies))
+      try MetaShardCheck(shards, model: model).refuse()
+    } catch let failure as ParseFailure {
+      var placed = failure
+      placed.file = path + (failure.file.map { "/" + $0 } ?? "")
+      throw placed
+    }
+    inputFiles = [LayoutRecognition.parametersName] + shardNames
+    sidecars = try Sidecars.collect(in: path, consumed: Set(inputFiles + [LayoutRecognition.checklistName]))
+    census = Self.census(model, shards[0], headIsEmbedding: headIsEmbedding)
+    var notes = model.inferences + model.warnings
+    notes += files[0].others.map { "\($0) in \(shardNames[0]) is no tensor and is left out" }
+    // Leftovers are among the model's warnings already.
+    notes += census.problems.filter { $0.severity == .warning && $0.code != "leftover-tensor" }.map(\.message)
+    self.notes = notes
+  }
+
+  /// The tensors of the whole model under their names, with the shapes that the merged shards have.
+  private static func census(_ model: MetaModel, _ shard: MetaShard, headIsEmbedding: Bool) -> Census {
+    let configuration = model.configuration
+    let entries = shard.entries.compactMap { entry -> Census.Entry? in
+      guard let role = NamingDialect.meta.role(for: entry.name) else { return entry }
+      // A tied head is stored under its own name, but it is no tensor of its own.
+      if role == .outputHead && configuration.tiesEmbeddings && headIsEmbedding { return nil }
+      if let layer = role.layer, layer >= configuration.layerCount { return entry }
+      return Census.Entry(name: entry.name, elementType: entry.elementType, shape: configuration.shape(of: role))
+    }
+    return Census(configuration, entries: entries, dialect: .meta)
+  }
+
+  // MARK: Contents
+
+  private static let headName = NamingDialect.meta.name(for: .outputHead)
+  private static let embeddingName = NamingDialect.meta.name(for: .tokenEmbedding)
+
+  /// The head shares the embedding's storage, or their records' CRCs are the same in every shard. That they are equal to
+  /// the bit is checked when they are read.
+  private static func headIsEmbedding(_ files: [TorchFile]) -> Bool {
+    files.allSatisfy { file in
+      if file.areAliases(headName, embeddingName) { return true }
+      guard let head = file.checksum(of: headName), let embedding = file.checksum(of: embeddingName) else {
+        return false
+      }
+      return head == embedding && file.info(headName)?.shape == file.info(embeddingName)?.shape
+    }
+  }
+
+  /// How many consecutive shards hold the same keys and values. Records' CRCs tell it without reading; that the copies
+  /// are equal to the bit is checked when they are read.
+  private static func keyValueCopies(
+    _ parameters: MetaParameters, _ shards: [MetaShard], _ files: [TorchFile]
+  ) throws -> Int {
+    guard MetaModel.mayCopyKeyValueHeads(parameters, shards: shards) else { return 1 }
+    let names = (0..<parameters.layerCount).flatMap { layer in
+      [LayerRole.key, .value].map { NamingDialect.meta.name(for: .layer(layer, $0)) }
+    }
+    let contents = try files.map { file in
+      try names.map { name -> String in
+        if let checksum = file.checksum(of: name) { return String(checksum) }
+        return SHA256Sum.hexadecimal(of: try file.bytes(of: name))
+      }
+    }
+    return try TensorParallelRules.keyValueCopies(contents)
+  }
+
+  // MARK: Merging
+
+  func checkpoint() throws -> Checkpoint {
+    let tensors = try census.found.map { try logicalTensor($0.role, $0.name) }
+    return Checkpoint(
+      path: path, layout: .meta, configuration: model.configuration, configurationDocument: document,
+      quantization: nil, tensors: tensors, census: census, sidecars: sidecars.carried, leftBehind: sidecars.left,
+      inputFiles: inputFiles, notes: notes, shardCount: files.count)
+  }
+
+  private func logicalTensor(_ role: TensorRole, _ name: String) throws -> LogicalTensor {
+    var rows = merged(try blocks(name), role)
+    if role == .tokenEmbedding, model.configuration.tiesEmbeddings, headIsEmbedding,
+      !files[0].areAliases(Self.headName, Self.embeddingName)
+    {
+      rows = .replicas([rows, merged(try blocks(Self.headName), .outputHead)])
+    }
+    guard let type = files[0].info(name)?.elementType, type.isComputable, type != .f8e4m3 else {
+      throw ParseFailure(
+        "the tensor is \(files[0].info(name)?.elementType.rawValue ?? "missing"), expected F32, F16 or BF16",
+        file: files[0].path, item: name, advice: "quantized Meta checkpoints are not read yet")
+    }
+    return LogicalTensor(
+      role: role, shape: model.configuration.shape(of: role), elementType: type, rows: rows)
+  }
+
+  private func blocks(_ name: String) throws(ParseFailure) -> [RowExpression] {
+    var blocks: [RowExpression] = []
+    for file in files {
+      guard let info = file.info(name) else { throw ParseFailure("the tensor is missing", file: file.path, item: name) }
+      blocks.append(.stored(StoredRows(source: file, tensor: info)))
+    }
+    return blocks
+  }
+
+  /// The whole tensor from its blocks, by the table of tensor-parallel rules.
+  private func merged(_ blocks: [RowExpression], _ role: TensorRole) -> RowExpression {
+    guard blocks.count > 1 else { return blocks[0] }
+    let copies = model.rules.copies(of: role, model.configuration, shards: blocks.count)
+    let distinct = stride(from: 0, to: blocks.count, by: copies).map { start in
+      copies == 1 ? blocks[start] : RowExpression.replicas(Array(blocks[start..<start + copies]))
+    }
+    switch model.rules.split(of: role) {
+    case .replicated: return distinct[0]
+    case .rows: return distinct.count == 1 ? distinct[0] : .concatenatedRows(distinct)
+    case .columns: return .concatenatedColumns(distinct)
+    }
+  }
+}
+
+extension MetaShard {
+  fileprivate init(fileName: String, _ file: TorchFile) {
+    var checksums: [UTF8Key: UInt32] = [:]
+    for tensor in file.tensors { checksums[UTF8Key(tensor.name)] = file.checksum(of: tensor.name) }
+    self.init(
+      fileName: fileName,
+      entries: file.tensors.map { Census.Entry(name: $0.name, elementType: $0.elementType, shape: $0.shape) },
+      checksums: checksums)
+  }
+}

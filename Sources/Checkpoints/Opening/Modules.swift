@@ -1,0 +1,45 @@
+internal import Llama
+internal import Quantization
+internal import Tensors
+
+/// What the quantization configuration says about each linear module of the model.
+struct Modules {
+  private let configuration: LlamaConfiguration
+  private let quantization: QuantizationConfiguration?
+
+  init(_ configuration: LlamaConfiguration, _ quantization: QuantizationConfiguration?) {
+    self.configuration = configuration
+    self.quantization = quantization
+  }
+
+  static func companionName(_ weightName: String, _ suffix: String) -> String {
+    String(weightName.dropLast("weight".count)) + suffix
+  }
+
+  func scheme(of role: TensorRole) -> QuantizationConfiguration.Module? {
+    guard role.isLinear else { return nil }
+    return quantization?.scheme(forModule: NamingDialect.huggingFace.moduleName(of: role))
+  }
+
+  /// The tensors that belong to a quantized weight.
+  func companions(_ role: TensorRole) -> [Census.Companion] {
+    guard let module = scheme(of: role) else { return [] }
+    let shape = configuration.shape(of: role).dimensions
+    let name = NamingDialect.huggingFace.name(for: role)
+    let scale = Census.Companion(
+      name: Self.companionName(name, module.scaleSuffix),
+      shapes: module.scheme.acceptedScaleShapes(rows: shape[0], columns: shape[1]), isRequired: true)
+    return [scale]
+      + module.optionalSuffixes.map {
+        Census.Companion(name: Self.companionName(name, $0), shapes: [[1], []], isRequired: false)
+      }
+  }
+
+  /// Entries of the ignore list that match no linear module. A head that is tied has no tensor, but it is a module.
+  var strayIgnoreEntries: [String] {
+    guard let quantization else { return [] }
+    let head = NamingDialect.huggingFace.moduleName(of: .outputHead)
+    let modules = configuration.roles.filter(\.isLinear).map { NamingDialect.huggingFace.moduleName(of: $0) }
+    return quantization.ignoreEntriesMatchingNothing(among: modules + [head])
+  }
+}

@@ -1,0 +1,39 @@
+public import Tensors
+
+/// The files of an output before they exist: which bytes of which tensor go where. A layout is one implementation of it;
+/// the run, the self-check and the plan's print know nothing else of a layout.
+public protocol PlannedOutput: Sendable {
+  /// Files that hold tensors, in order.
+  var files: [PlannedFile] { get }
+
+  /// Where the bytes of a planned tensor go; several places when it is split or replicated.
+  func places(of tensor: String) -> [PlannedPlace]
+
+  /// Creates the files with their final sizes in a directory, and writes all that is known already.
+  /// - Throws: `FileFailure`.
+  func writer(in directory: String) throws -> any OutputWriter
+
+  /// Looks at what was written and known before: headers.
+  /// - Returns: the first file that is not as planned, and what is wrong with it; nil when all is well.
+  func firstFault(in directory: String) throws -> (file: String, fault: String)?
+}
+
+public struct PlannedFile: Sendable, Equatable {
+  public let name: String
+  public let byteCount: UInt64
+}
+
+/// A stretch of a file that takes bytes of a tensor.
+public struct PlannedPlace: Sendable, Equatable {
+  public let file: String
+  /// Of the first byte in the file.
+  public let offset: UInt64
+  public let byteCount: Int
+}
+
+/// Takes planned tensors under their planned names, in parts of whole rows, in any order and from several threads.
+public protocol OutputWriter: TensorSink {
+  /// Completes the files and waits until they are on the disk.
+  /// - Throws: `FileFailure`.
+  func finish() throws
+}
