@@ -18,11 +18,11 @@ struct TensorView: Sendable {
   /// Which storage, by the archive's count.
   let storage: Int
   /// Of the first element in the storage, in bytes.
-  private let offset: UInt64
+  let offset: UInt64
   /// Extents and strides in elements, outermost first, as few as possible: extents of 1 are left out, and one that goes on
   /// where the next ends is one with it. None for a scalar.
-  private let sizes: [Int]
-  private let strides: [Int]
+  let sizes: [Int]
+  let strides: [Int]
   private let width: Int
 
   /// - Parameter storageByteCount: bytes of the storage; for an old file's view, of the whole that it lies in.
