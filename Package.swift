@@ -137,3 +137,11 @@ let package = Package(
   ],
   cLanguageStandard: .gnu17
 )
+
+// Fuzzing needs the sanitizer's own main program: `Tests/Fuzz`.
+if Context.environment["LLAMA_FUZZ"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "TorchFuzz", dependencies: ["TorchFormat", "ByteIO", "Tensors"], path: "Tests/Fuzz/TorchFuzz",
+      swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
+}
