@@ -182,6 +182,30 @@ struct DamagedMetaTests {
     #expect(failure.file == shard(1).path && failure.message.contains("F16") && failure.message.contains("BF16"))
   }
 
+  /// Origin of the sums: `md5sum`.
+  @Test("checklist.chk is compared: swapped shards are found by it; the one we write is right")
+  func checklist() throws {
+    let written = folder.file("written").path
+    try convert(input, to: written, meta(nil))
+    let lines = try String(contentsOf: folder.file("written/checklist.chk"), encoding: .utf8)
+    #expect(lines.contains("consolidated.01.pth") && lines.contains("params.json"))
+    let process = Process()
+    process.executableURL = URL(filePath: "/usr/bin/md5sum")
+    process.arguments = ["-c", "--quiet", "checklist.chk"]
+    process.currentDirectoryURL = URL(filePath: written)
+    try process.run()
+    process.waitUntilExit()
+    #expect(process.terminationStatus == 0)
+
+    try FileManager.default.removeItem(at: folder.file("in"))
+    try FileManager.default.copyItem(at: folder.file("written"), to: folder.file("in"))
+    try FileManager.default.moveItem(at: shard(0), to: folder.file("aside"))
+    try FileManager.default.moveItem(at: shard(1), to: shard(0))
+    try FileManager.default.moveItem(at: folder.file("aside"), to: shard(1))
+    let failure = try refusal()
+    #expect(failure.message.contains("MD5") && failure.file == shard(0).path)
+  }
+
   @Test("A file cut short at any of many places is refused")
   func truncated() throws {
     let bytes = try Fixtures.bytes(shard(0))

@@ -34,6 +34,8 @@ public struct Checkpoint: Sendable {
   public let inputFiles: [String]
   /// Things that the user should know and that are no errors.
   public let notes: [String]
+  /// Sums that came with the files.
+  public let checklist: Checklist?
   /// What the layout's files leave out and was inferred, and from what.
   public let inferences: [String]
 
@@ -53,8 +55,9 @@ public struct Checkpoint: Sendable {
     path: String, layout: Layout, configuration: LlamaConfiguration, configurationDocument: JSONValue,
     quantization: QuantizationConfiguration?, tensors: [LogicalTensor], census: Census, sidecars: [SidecarFile],
     leftBehind: [String], inputFiles: [String], notes: [String], inferences: [String] = [],
-    shardCount: Int = 1
+    shardCount: Int = 1, checklist: Checklist? = nil
   ) {
+    self.checklist = checklist
     self.inferences = inferences
     self.shardCount = shardCount
     self.path = path

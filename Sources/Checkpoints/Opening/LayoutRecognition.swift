@@ -6,7 +6,6 @@ enum LayoutRecognition {
   static let indexName = "model.safetensors.index.json"
   static let singleFileName = "model.safetensors"
   static let parametersName = "params.json"
-  static let checklistName = "checklist.chk"
   /// Configurations are a few kilobytes.
   static let configurationLimit = 16 << 20
 

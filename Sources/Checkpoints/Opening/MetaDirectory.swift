@@ -17,6 +17,7 @@ struct MetaDirectory: OpenedModel {
   let notes: [String]
   private let sidecars: (carried: [SidecarFile], left: [String])
   private let inputFiles: [String]
+  private let checklist: Checklist?
 
   /// - Parameter names: all names in the directory.
   init(path: String, names: Set<String>) throws {
@@ -47,13 +48,28 @@ struct MetaDirectory: OpenedModel {
       throw placed
     }
     inputFiles = [LayoutRecognition.parametersName] + shardNames
-    sidecars = try Sidecars.collect(in: path, consumed: Set(inputFiles + [LayoutRecognition.checklistName]))
+    sidecars = try Sidecars.collect(in: path, consumed: Set(inputFiles + [Checklist.fileName]))
+    checklist = try names.contains(Checklist.fileName) ? Self.checklist(in: path, names) : nil
     census = Self.census(model, shards[0], headIsEmbedding: headIsEmbedding)
     var notes = model.warnings
     notes += files[0].others.map { "\($0) in \(shardNames[0]) is no tensor and is left out" }
     // Leftovers are among the model's warnings already.
     notes += census.problems.filter { $0.severity == .warning && $0.code != "leftover-tensor" }.map(\.message)
     self.notes = notes
+  }
+
+  private static func checklist(in path: String, _ names: Set<String>) throws -> Checklist {
+    let file = path + "/" + Checklist.fileName
+    let bytes = try ReadableFile.contents(of: file, limit: 1 << 20)
+    do throws(ParseFailure) {
+      let checklist = try Checklist(parsing: bytes)
+      for entry in checklist.entries where entry.name.hasSuffix(".pth") && !names.contains(entry.name) {
+        throw ParseFailure("\(entry.name) is listed, but missing", advice: "the download may be incomplete")
+      }
+      return checklist
+    } catch {
+      throw error.in(file: file)
+    }
   }
 
   /// The tensors of the whole model under their names, with the shapes that the merged shards have.
@@ -111,7 +127,8 @@ struct MetaDirectory: OpenedModel {
     return Checkpoint(
       path: path, layout: .meta, configuration: model.configuration, configurationDocument: document,
       quantization: nil, tensors: tensors, census: census, sidecars: sidecars.carried, leftBehind: sidecars.left,
-      inputFiles: inputFiles, notes: notes, inferences: model.inferences, shardCount: files.count)
+      inputFiles: inputFiles, notes: notes, inferences: model.inferences, shardCount: files.count,
+      checklist: checklist)
   }
 
   private func logicalTensor(_ role: TensorRole, _ name: String) throws -> LogicalTensor {

@@ -42,6 +42,7 @@ public struct ConversionRecord: Sendable {
     record["plan_sha256"] = .string(run.plan.digest)
     record["input"] = try Self.input(run.plan)
     record["output"] = [
+      "layout": .string(run.plan.layout.rawValue),
       "model_digest": .string(check.digest.model),
       "configuration_digest": .string(check.digest.configuration),
       "tokenizer_digest": check.digest.tokenizer.map { .string($0) } ?? .null,
@@ -59,26 +60,38 @@ public struct ConversionRecord: Sendable {
   public func publish(replacing: Bool) throws {
     let staging = run.staging
     try FileSystem.write(Array(document.serialized().utf8), toNew: staging.file(Self.recordName))
+    let isMeta = run.plan.layout == .meta
     let names = try FileSystem.names(in: staging.path)
-    let sums = try Self.checksums(of: names, in: staging.path, threads: run.plan.options.threads)
-    let text = zip(names, sums).map { "\($1)  \($0)\n" }.joined()
+    var sums = try Self.checksums(of: names, in: staging.path, threads: run.plan.options.threads) { name in
+      isMeta && (name.hasSuffix(".pth") || name == "params.json" || name == "tokenizer.model")
+    }
+    if isMeta {
+      let checklist = Checklist(sums.compactMap { file in file.sums.md5.map { .init(name: file.name, md5: $0) } })
+      let path = staging.file(Checklist.fileName)
+      try FileSystem.write(Array(checklist.text.utf8), toNew: path)
+      sums.append((Checklist.fileName, try FileSums(ofFile: path, withMD5: false)))
+    }
+    let text = sums.map { "\($0.sums.sha256)  \($0.name)\n" }.joined()
     try FileSystem.write(Array(text.utf8), toNew: staging.file(Self.checksumsName))
     try staging.publish(replacing: replacing)
   }
 
-  private static func checksums(of names: [String], in directory: String, threads: Int) throws -> [String] {
-    let sums = Mutex<[Int: String]>([:])
+  private static func checksums(
+    of names: [String], in directory: String, threads: Int, withMD5: @Sendable (String) -> Bool
+  ) throws -> [(name: String, sums: FileSums)] {
+    let sums = Mutex<[Int: FileSums]>([:])
     try Parallel.forEach(count: names.count, threads: threads) { index in
-      let sum = try SHA256Sum.hexadecimal(ofFile: directory + "/" + names[index])
+      let sum = try FileSums(ofFile: directory + "/" + names[index], withMD5: withMD5(names[index]))
       sums.withLock { $0[index] = sum }
     }
     let found = sums.withLock { $0 }
-    return names.indices.map { found[$0] ?? "" }
+    return names.indices.compactMap { index in found[index].map { (names[index], $0) } }
   }
 
   private static func options(_ options: ConversionOptions) -> JSONValue {
     [
       "to": .string(options.target.description),
+      "tensor_parallel": options.tensorParallel.map { .number(JSONNumber($0)) } ?? .null,
       "ignore": .array(options.ignore.map { .string($0) }),
       "only": .array(options.only.map { .string($0) }),
       "max_shard_size": .number(JSONNumber(options.maximumShardSize)),
@@ -88,10 +101,18 @@ public struct ConversionRecord: Sendable {
   private static func input(_ plan: ConversionPlan) throws -> JSONValue {
     let input = plan.input
     let names = input.inputFiles + input.sidecars.map(\.name)
-    let sums = try checksums(of: names, in: input.path, threads: plan.options.threads)
-    let files = try zip(names, sums).map { name, sum -> JSONValue in
+    let checklist = input.checklist
+    let found = try checksums(of: names, in: input.path, threads: plan.options.threads) {
+      checklist?.md5(of: $0) != nil
+    }
+    let files = try found.map { name, sums -> JSONValue in
+      if let expected = checklist?.md5(of: name), let md5 = sums.md5, md5 != expected {
+        throw ParseFailure(
+          "the MD5 is \(md5), \(Checklist.fileName) says \(expected)", file: input.path + "/" + name,
+          advice: "the file is damaged, or it is another rank's: download it again")
+      }
       let size = try ReadableFile(path: input.path + "/" + name).byteCount
-      return ["name": .string(name), "bytes": .number(JSONNumber(size)), "sha256": .string(sum)]
+      return ["name": .string(name), "bytes": .number(JSONNumber(size)), "sha256": .string(sums.sha256)]
     }
     return [
       "name": .string(FileSystem.lastComponent(of: input.path)),

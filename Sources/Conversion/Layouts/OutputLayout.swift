@@ -6,7 +6,7 @@ internal import SafetensorsFormat
 
 /// Which layout a conversion writes, decided from input and options, and what that layout demands.
 struct OutputLayout {
-  private let layout: Checkpoint.Layout
+  let layout: Checkpoint.Layout
   private let shards: Int
   /// What readers of the layout will not understand.
   let warnings: [String]

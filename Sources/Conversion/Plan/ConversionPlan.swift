@@ -12,6 +12,7 @@ public struct ConversionPlan: Sendable {
   public let options: ConversionOptions
   /// One per logical tensor, in model order.
   public let steps: [PlannedStep]
+  public let layout: Checkpoint.Layout
   /// Which bytes go where.
   public let output: any PlannedOutput
   /// Files whose bytes are known now: configuration and index.
@@ -29,6 +30,7 @@ public struct ConversionPlan: Sendable {
   public init(_ checkpoint: Checkpoint, output: String, options: ConversionOptions) throws {
     let selection = try ModuleSelection(checkpoint, options)
     let layout = try OutputLayout(checkpoint, options)
+    self.layout = layout.layout
     let builder = StepBuilder(checkpoint, target: options.target, selection: selection, dialect: layout.dialect)
     steps = try checkpoint.tensors.map { try builder.step(for: $0) }
     (self.output, documents) = try layout.plan(steps, checkpoint, options, selection)
