@@ -121,7 +121,10 @@ let package = Package(
       swiftSettings: base),
     .testTarget(
       name: "ConversionTests",
-      dependencies: ["Conversion", "Checkpoints", "Quantization", "SafetensorsFormat", "Tensors", "ByteIO", "Support"],
+      dependencies: [
+        "Conversion", "Checkpoints", "Quantization", "SafetensorsFormat", "TorchFormat", "Llama", "Tensors", "ByteIO",
+        "Support",
+      ],
       swiftSettings: base),
     .testTarget(
       name: "InferenceTests",

@@ -57,6 +57,7 @@ struct Convert: ParsableCommand {
     let console = shared.console(program: "llama-convert")
     try console.run {
       let checkpoint = try Checkpoint(path: input)
+      for inference in checkpoint.inferences { console.remark("inferred: \(inference)") }
       for note in checkpoint.notes { console.remark("warning: \(note)") }
       let plan = try ConversionPlan(checkpoint, output: output, options: options)
       for warning in plan.warnings { console.remark("warning: \(warning)") }

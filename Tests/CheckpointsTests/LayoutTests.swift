@@ -14,8 +14,8 @@ struct Folder: Sendable, CustomTestStringConvertible {
 
   static let all = [
     Folder(files: [], words: ["empty"]),
-    Folder(files: ["params.json", "consolidated.00.pth", "tokenizer.model"], words: ["Meta"]),
-    Folder(files: ["consolidated.00.pth"], words: ["Meta"]),
+    Folder(files: ["params.json", "tokenizer.model"], words: ["Meta", "consolidated.00.pth"]),
+    Folder(files: ["consolidated.00.pth"], words: ["Meta", "params.json"]),
     Folder(files: ["model-Q4_K_M.gguf"], words: ["GGUF"]),
     Folder(files: ["config.json", "pytorch_model.bin"], words: ["pytorch_model"]),
     Folder(

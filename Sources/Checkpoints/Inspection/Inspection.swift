@@ -75,6 +75,8 @@ public struct Inspection: Sendable {
         contexts.map { ["context": .number(JSONNumber($0)), "bytes": .number(JSONNumber(cacheBytes($0)))] }),
       "sidecars": .array(checkpoint.sidecars.map { .string($0.name) }),
       "not_carried_over": .array(checkpoint.leftBehind.map { .string($0) }),
+      "shards": .number(JSONNumber(checkpoint.shardCount)),
+      "inferences": .array(checkpoint.inferences.map { .string($0) }),
       "notes": .array(checkpoint.notes.map { .string($0) }),
     ]
   }
@@ -99,6 +101,8 @@ public struct Inspection: Sendable {
         "              + key/value cache of one sequence of \(context) tokens in 16 bits: \(ByteSize(UInt64(cacheBytes(context))))"
       )
     }
+    if checkpoint.shardCount > 1 { lines.append("shards        \(checkpoint.shardCount), merged") }
+    lines += checkpoint.inferences.map { "inferred      \($0)" }
     lines += checkpoint.notes.map { "note          \($0)" }
     return lines.joined(separator: "\n") + "\n"
   }

@@ -34,6 +34,8 @@ public struct Checkpoint: Sendable {
   public let inputFiles: [String]
   /// Things that the user should know and that are no errors.
   public let notes: [String]
+  /// What the layout's files leave out and was inferred, and from what.
+  public let inferences: [String]
 
   /// Opens the model at `path`, whose layout is recognised from its content.
   /// - Throws: `FileFailure` (missing, unreadable), `ParseFailure` (corrupt, contradictory, not a supported layout).
@@ -50,8 +52,10 @@ public struct Checkpoint: Sendable {
   init(
     path: String, layout: Layout, configuration: LlamaConfiguration, configurationDocument: JSONValue,
     quantization: QuantizationConfiguration?, tensors: [LogicalTensor], census: Census, sidecars: [SidecarFile],
-    leftBehind: [String], inputFiles: [String], notes: [String], shardCount: Int = 1
+    leftBehind: [String], inputFiles: [String], notes: [String], inferences: [String] = [],
+    shardCount: Int = 1
   ) {
+    self.inferences = inferences
     self.shardCount = shardCount
     self.path = path
     self.layout = layout

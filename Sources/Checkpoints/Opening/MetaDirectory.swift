@@ -49,7 +49,7 @@ struct MetaDirectory: OpenedModel {
     inputFiles = [LayoutRecognition.parametersName] + shardNames
     sidecars = try Sidecars.collect(in: path, consumed: Set(inputFiles + [LayoutRecognition.checklistName]))
     census = Self.census(model, shards[0], headIsEmbedding: headIsEmbedding)
-    var notes = model.inferences + model.warnings
+    var notes = model.warnings
     notes += files[0].others.map { "\($0) in \(shardNames[0]) is no tensor and is left out" }
     // Leftovers are among the model's warnings already.
     notes += census.problems.filter { $0.severity == .warning && $0.code != "leftover-tensor" }.map(\.message)
@@ -111,7 +111,7 @@ struct MetaDirectory: OpenedModel {
     return Checkpoint(
       path: path, layout: .meta, configuration: model.configuration, configurationDocument: document,
       quantization: nil, tensors: tensors, census: census, sidecars: sidecars.carried, leftBehind: sidecars.left,
-      inputFiles: inputFiles, notes: notes, shardCount: files.count)
+      inputFiles: inputFiles, notes: notes, inferences: model.inferences, shardCount: files.count)
   }
 
   private func logicalTensor(_ role: TensorRole, _ name: String) throws -> LogicalTensor {
