@@ -114,6 +114,35 @@ struct DamageTests {
   }
 }
 
+/// Inputs that led the fuzzer (`Tests/Fuzz/TorchFuzz`) to new places, in hexadecimal: kept so that they stay harmless.
+@Suite("Inputs found by fuzzing")
+struct FuzzCorpusTests {
+  static let inputs: [[UInt8]] = {
+    let text = (try? String(contentsOf: Fixtures.bundled("torch/corpus.txt"), encoding: .utf8)) ?? ""
+    return text.split(separator: "\n").map { line in
+      let digits = Array(line.utf8)
+      return stride(from: 0, to: digits.count, by: 2).compactMap {
+        UInt8(String(decoding: digits[$0..<$0 + 2], as: UTF8.self), radix: 16)
+      }
+    }
+  }()
+
+  @Test func endWithValuesOrAParseFailure() throws {
+    #expect(Self.inputs.count == 303)
+    let storage = (0..<64).map { UInt8($0) }
+    for input in Self.inputs {
+      let rest = Array(input.dropFirst())
+      let isFile = input[0] % 2 == 0
+      let bytes = isFile ? rest : TorchBytes.archive(rest, ["0": storage, "1": storage]).encoded.bytes
+      do {
+        _ = try TorchContents(bytes)
+      } catch is ParseFailure {
+        // Anything else is a failure of the test.
+      }
+    }
+  }
+}
+
 /// A file on the disk that is changed in place.
 private final class EditedFile {
   private let folder: TemporaryFolder

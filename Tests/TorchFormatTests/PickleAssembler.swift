@@ -31,7 +31,7 @@ struct PickleAssembler {
     "tensor": "$v2 $storage $all $end",
   ]
 
-  private static let opcodes: [String: UInt8] = [
+  static let opcodes: [String: UInt8] = [
     "PROTO": 0x80, "STOP": 0x2E, "MARK": 0x28, "POP": 0x30, "POP_MARK": 0x31, "DUP": 0x32,
     "EMPTY_DICT": 0x7D, "EMPTY_LIST": 0x5D, "EMPTY_TUPLE": 0x29, "EMPTY_SET": 0x8F, "DICT": 0x64, "LIST": 0x6C,
     "TUPLE": 0x74, "TUPLE1": 0x85, "TUPLE2": 0x86, "TUPLE3": 0x87, "FROZENSET": 0x91, "ADDITEMS": 0x90,

@@ -67,7 +67,7 @@ enum PickleSymbol: Sendable, Equatable {
     case ("torch._tensor", "_rebuild_from_type_v2"): self = .rebuildFromType
     case ("torch", "Size"): self = .size
     case ("torch", "Tensor"), ("torch.nn.parameter", "Parameter"): self = .tensorClass
-    case ("torch.storage", "UntypedStorage"), ("torch", "UntypedStorage"): self = .storageClass(nil)
+    case ("torch.storage", "UntypedStorage"): self = .storageClass(nil)
     case ("torch", _), ("torch.cuda", _):
       if let type = Self.storageClasses[name] {
         self = .storageClass(type)

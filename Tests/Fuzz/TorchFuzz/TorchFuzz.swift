@@ -7,7 +7,8 @@ import TorchFormat
 /// whose checksums are right, as no mutation would find them. Whatever it is, reading ends with values or a `ParseFailure`.
 ///
 ///     LLAMA_FUZZ=1 swift build -c release --sanitize=fuzzer --scratch-path .build-fuzz --product TorchFuzz
-///     .build-fuzz/release/TorchFuzz -max_total_time=600 SCRATCH Tests/Fixtures/torch/corpus
+///     n=0; while read -r line; do xxd -r -p <<< $line > SEEDS/$((n++)); done < Tests/Fixtures/torch/corpus.txt
+///     .build-fuzz/release/TorchFuzz -max_total_time=600 SEEDS
 @_cdecl("LLVMFuzzerTestOneInput")
 public func readTorchFile(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let input = [UInt8](UnsafeBufferPointer(start: start, count: count))
@@ -23,7 +24,8 @@ public func readTorchFile(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt 
   return 0
 }
 
-private let path = "\(FileManager.default.temporaryDirectory.path)/torch-fuzz-\(ProcessInfo.processInfo.processIdentifier)"
+private let path =
+  "\(FileManager.default.temporaryDirectory.path)/torch-fuzz-\(ProcessInfo.processInfo.processIdentifier)"
 
 private func read(_ bytes: [UInt8]) throws {
   try Data(bytes).write(to: URL(filePath: path))
