@@ -73,6 +73,12 @@ public struct TorchLayout: Sendable, Hashable {
     return String(fileName[..<dot])
   }
 
+  /// All bytes that are known before any tensor is: local headers with their padding, and the small records.
+  public var fixedParts: [(offset: UInt64, bytes: [UInt8])] {
+    archive.records.map { ($0.headerOffset, ZipLayout.localHeader($0)) }
+      + documents.map { (archive.records[$0.record].dataOffset, $0.bytes) }
+  }
+
   /// Small records' contents by their place among the records.
   var documents: [(record: Int, bytes: [UInt8])] {
     [

@@ -27,7 +27,7 @@ struct Verify: ParsableCommand {
 
   @Argument(help: "The model that is trusted.") var base: String
   @Argument(help: "The model that is judged. Without it the perplexity of BASE is reported.") var candidate: String?
-  @Option(help: "UTF-8 text to score.") var text: String
+  @Option(help: "UTF-8 text to score. Only --policy lossless needs none: it then compares digests.") var text: String?
   @Option(
     help:
       "What the candidate is held to: \(Policy.builtIn.map(\.name).joined(separator: ", ")), or a YAML or JSON file.")
@@ -47,6 +47,12 @@ struct Verify: ParsableCommand {
 
   func validate() throws {
     guard (2...1 << 20).contains(context) else { throw ValidationError("--context must be between 2 and 1048576") }
+    if text == nil {
+      guard policy == Policy.lossless.name, candidate != nil else {
+        throw ValidationError("--text is needed; only two models under --policy lossless are compared without")
+      }
+      guard report == nil else { throw ValidationError("--report needs --text: without scores there is no report") }
+    }
     if let tokens, tokens < 1 { throw ValidationError("--tokens must be positive") }
   }
 
@@ -59,6 +65,7 @@ struct Verify: ParsableCommand {
       let interruption = Interruption()
       interruption.listen()
       let policy = try Policy(argument: policy)
+      guard let text else { return try compareDigests(console, interruption) }
       let line = ProgressLine(console: console)
       defer { line.finish() }
       let request = VerificationRequest(
@@ -79,6 +86,14 @@ struct Verify: ParsableCommand {
       default: break
       }
     }
+  }
+
+  private func compareDigests(_ console: Console, _ interruption: Interruption) throws {
+    let models = try [base, candidate].compactMap { $0 }.map { try Checkpoint(path: $0) }
+    for note in models.flatMap(\.notes) { console.remark("warning: \(note)") }
+    let proof = try LosslessProof(models[0], models[1], threads: shared.threads) { try interruption.check() }
+    try console.result(shared.json ? proof.document.serialized() : proof.summary)
+    if proof.verdict == .fail { throw ExitCodeCarrier(.gateFailed) }
   }
 
   private func write(_ result: VerificationResult, to directory: String) throws {

@@ -105,6 +105,22 @@ struct MetaTests {
     #expect(try Checkpoint(path: path("bf16")).shardCount == 2)
   }
 
+  /// In a header, in a tensor, in a data descriptor, in the central directory.
+  @Test(
+    "The self-check finds a changed byte wherever it is in a staged shard", arguments: [4, 3000, 700_000, -40, -200])
+  func selfCheck(_ place: Int) throws {
+    let plan = try ConversionPlan(
+      try Checkpoint(path: fixture("tiny")), output: path("out"), options: meta(2))
+    let run = try ConversionRun(plan)
+    let file = URL(filePath: run.staging.file("consolidated.01.pth"))
+    var bytes = try Fixtures.bytes(file)
+    bytes[place < 0 ? bytes.count + place : place] ^= 0x10
+    try Data(bytes).write(to: file)
+    let failure = #expect(throws: ConversionFailure.self) { try SelfCheck(run) }
+    #expect(failure?.kind == .selfCheck)
+    try run.staging.discard()
+  }
+
   @Test("--tp belongs to Meta's layout")
   func misuse() throws {
     let options = ConversionOptions(tensorParallel: 2)

@@ -49,14 +49,18 @@ struct MetaOutput: PlannedOutput {
     MetaWriter(try layouts.map { try TorchWriter(creating: $0, in: directory) }, cuts)
   }
 
-  /// Headers and pickle are read back by the reader, which checks them against each other and by CRC.
+  /// Headers and pickle are those planned; the reader checks descriptors and central directory against them. Tensors' CRCs
+  /// are proven with their digests.
   func firstFault(in directory: String) throws -> (file: String, fault: String)? {
     for layout in layouts {
       let path = directory + "/" + layout.fileName
       do {
         let file = try TorchFile(path: path)
         guard file.tensors == layout.tensors else { return (path, "holds other tensors than were planned") }
-        try file.proveIntegrity()
+        let bytes = try ReadableFile(path: path)
+        for part in layout.fixedParts where try bytes.bytes(at: part.offset, count: part.bytes.count) != part.bytes {
+          return (path, "has another header than was planned at byte \(part.offset)")
+        }
       } catch let failure as ParseFailure {
         return (path, "cannot be read back: \(failure.message)")
       }

@@ -33,7 +33,11 @@ public struct SelfCheck: Sendable {
       try interruption.check()
       counter.add(bytes)
     }
-    let digest = try output.digest(threads: plan.options.threads, progress: count)
+    let digest = try Self.readingBack {
+      let digest = try output.digest(threads: plan.options.threads, progress: count)
+      try output.proveIntegrity()
+      return digest
+    }
     try Parallel.forEach(count: plan.steps.count, threads: plan.options.threads) { index in
       let step = plan.steps[index]
       if step.operation.isExact {
@@ -54,9 +58,11 @@ public struct SelfCheck: Sendable {
   }
 
   /// What our own reader makes of the output. What it would call bad input is our fault here.
-  private static func open(_ path: String) throws -> Checkpoint {
+  private static func open(_ path: String) throws -> Checkpoint { try readingBack { try Checkpoint(path: path) } }
+
+  private static func readingBack<Result>(_ body: () throws -> Result) throws -> Result {
     do {
-      return try Checkpoint(path: path)
+      return try body()
     } catch let failure as ParseFailure {
       throw ConversionFailure(.selfCheck, "what was written cannot be read back: \(failure)")
     }
