@@ -121,6 +121,26 @@ struct MetaTests {
     try run.staging.discard()
   }
 
+  @Test("Meta's FP8 is converted only where a type is asked for, and only with all of its scales")
+  func metaFP8() throws {
+    let failure = #expect(throws: ConversionFailure.self) {
+      try convert(fixture("tiny_meta/fp8_mp2"), to: path("x"), safetensors())
+    }
+    #expect(failure?.kind == .usage && failure?.message.contains("--to bf16") == true)
+    let check = try convert(
+      fixture("tiny_meta/fp8_mp2"), to: path("bf16"), ConversionOptions(target: .element(.bf16), tensorParallel: 4))
+    #expect(check.checkedValues == 6 && check.provenEqual == 33)
+    #expect(try Checkpoint(path: path("bf16")).shardCount == 4)
+    for (missing, word) in [("fp8_scales_1.pt", "fp8_scales_1.pt"), ("fp8_scales_0.pt", "fp8_scales_0.pt")] {
+      let input = folder.file("without")
+      try FileManager.default.copyItem(at: Fixtures.bundled("tiny_meta/fp8_mp2"), to: input)
+      try FileManager.default.removeItem(at: input.appending(path: missing))
+      let failure = #expect(throws: ParseFailure.self) { try Checkpoint(path: input.path) }
+      #expect(failure?.message.contains(word) == true)
+      try FileManager.default.removeItem(at: input)
+    }
+  }
+
   @Test("--tp belongs to Meta's layout")
   func misuse() throws {
     let options = ConversionOptions(tensorParallel: 2)

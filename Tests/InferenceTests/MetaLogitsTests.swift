@@ -21,6 +21,20 @@ struct MetaLogitsTests {
     #expect((zip(logits, expected).map { abs($0 - $1) }.max() ?? .nan) < 1e-4)
   }
 
+  /// Origin: `tiny_meta/fp8_mp2`: feed-forward blocks of the inner layers in FP8 with each shard's own scales, made by the
+  /// rules of Meta's writer; logits of the dequantized weights in float32. The bound is that of the unquantized forms: codes
+  /// and scales are exact in float32, and their products are rounded once on both sides.
+  @Test("Logits of Meta's FP8 checkpoint equal those of its dequantized weights")
+  func fp8() throws {
+    let ids = try integers(Fixtures.bundled("tiny_meta/tokens.npy"))
+    let expected = try NumpyFloats(Fixtures.bundled("tiny_meta/fp8_mp2/logits.npy")).values
+    let checkpoint = try Checkpoint(path: Fixtures.bundled("tiny_meta/fp8_mp2").path)
+    let logits = try FullLogits.compute(
+      ids, weights: try CheckpointWeights(checkpoint), settings: ForwardSettings(threads: 1))
+    #expect(logits.count == expected.count)
+    #expect((zip(logits, expected).map { abs($0 - $1) }.max() ?? .nan) < 1e-4)
+  }
+
   /// The values of a one-row array of int64 in NumPy's form, version 1.
   private func integers(_ url: URL) throws -> [Int32] {
     let bytes = try Fixtures.bytes(url)

@@ -6,6 +6,8 @@ import numpy
 import pytest
 import reference
 import torch
+from conftest import FIXTURES
+from safetensors.torch import load_file
 
 ROWS, COLUMNS = 0, 1
 # tensor -> dimension that the shards are joined along; norms are the same in all.
@@ -103,3 +105,21 @@ def test_shards_become_a_directory_that_transformers_loads(programs, meta, tiny,
     back = programs.convert(meta, tmp_path / "hf", "--format", "safetensors")
     ours, theirs = reference.load(back).state_dict(), reference.load(tiny).state_dict()
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_metas_fp8_is_dequantized_exactly(programs, tmp_path):
+    """Each shard's codes times its own scales, joined: rounded once to float32."""
+    source = FIXTURES / "tiny_meta/fp8_mp2"
+    hf = load_file(programs.convert(source, tmp_path / "hf", "--to", "f32", "--format", "safetensors") / "model.safetensors")
+    shards = [torch.load(source / f"consolidated.0{rank}.pth", weights_only=True) for rank in (0, 1)]
+    scales = [torch.load(source / f"fp8_scales_{rank}.pt", weights_only=True) for rank in (0, 1)]
+    names = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
+    for layer in (1, 2):
+        for short, name in names.items():
+            parts = [
+                shards[rank][f"layers.{layer}.feed_forward.{short}.weight"].float()
+                * scales[rank][f"{layer}_feed_forward.{short}_{rank}"][:, None]
+                for rank in (0, 1)
+            ]
+            whole = torch.cat(parts, dim=1 if short == "w2" else 0)
+            assert torch.equal(hf[f"model.layers.{layer}.mlp.{name}.weight"], whole)

@@ -18,6 +18,7 @@ struct MetaDirectory: OpenedModel {
   private let sidecars: (carried: [SidecarFile], left: [String])
   private let inputFiles: [String]
   private let checklist: Checklist?
+  private let scales: MetaScales
 
   /// - Parameter names: all names in the directory.
   init(path: String, names: Set<String>) throws {
@@ -47,7 +48,8 @@ struct MetaDirectory: OpenedModel {
       placed.file = path + (failure.file.map { "/" + $0 } ?? "")
       throw placed
     }
-    inputFiles = [LayoutRecognition.parametersName] + shardNames
+    scales = try MetaScales(in: path, names, shards: shardNames.count)
+    inputFiles = [LayoutRecognition.parametersName] + shardNames + scales.fileNames
     sidecars = try Sidecars.collect(in: path, consumed: Set(inputFiles + [Checklist.fileName]))
     checklist = try names.contains(Checklist.fileName) ? Self.checklist(in: path, names) : nil
     census = Self.census(model, shards[0], headIsEmbedding: headIsEmbedding)
@@ -138,13 +140,18 @@ struct MetaDirectory: OpenedModel {
     {
       rows = .replicas([rows, merged(try blocks(Self.headName), .outputHead)])
     }
-    guard let type = files[0].info(name)?.elementType, type.isComputable, type != .f8e4m3 else {
+    let shape = model.configuration.shape(of: role)
+    if files[0].info(name)?.elementType == .f8e4m3 {
+      return LogicalTensor(
+        role: role, shape: shape, elementType: .f8e4m3, rows: rows,
+        quantization: try scales.quantization(of: role, shape: shape, split: model.rules.split(of: role), path: path))
+    }
+    guard let type = files[0].info(name)?.elementType, type.isComputable else {
       throw ParseFailure(
         "the tensor is \(files[0].info(name)?.elementType.rawValue ?? "missing"), expected F32, F16 or BF16",
-        file: files[0].path, item: name, advice: "quantized Meta checkpoints are not read yet")
+        file: files[0].path, item: name, advice: "int4 Meta checkpoints are not read yet")
     }
-    return LogicalTensor(
-      role: role, shape: model.configuration.shape(of: role), elementType: type, rows: rows)
+    return LogicalTensor(role: role, shape: shape, elementType: type, rows: rows)
   }
 
   private func blocks(_ name: String) throws(ParseFailure) -> [RowExpression] {

@@ -20,6 +20,15 @@ struct OutputLayout {
       }
       layout = .huggingFace
     }
+    if checkpoint.layout == .meta, options.target == .unchanged,
+      checkpoint.tensors.contains(where: { $0.quantization != nil })
+    {
+      // w2 has a scale for each row of each shard: no other layout, and no other number of shards, can hold that exactly.
+      throw ConversionFailure(
+        .usage,
+        "\(checkpoint.path): the model is quantized; Meta's FP8 is not written yet, and its w2 cannot be merged as it is: add --to bf16, f16 or f32"
+      )
+    }
     if layout == .meta {
       if options.target == .unchanged, let tensor = checkpoint.tensors.first(where: { $0.quantization != nil }) {
         throw ConversionFailure(
