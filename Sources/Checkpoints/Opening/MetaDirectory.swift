@@ -29,6 +29,11 @@ struct MetaDirectory: OpenedModel {
       let bytes = try ReadableFile.contents(of: parametersPath, limit: LayoutRecognition.configurationLimit)
       document = try JSONValue(parsing: bytes)
       parameters = try MetaParameters(parsing: document)
+      if let quantization = parameters.quantization {
+        throw ParseFailure(
+          "the model is int4 in groups of \(quantization.groupSize), which is not read yet",
+          item: "quantization_args", advice: "start from the unquantized model")
+      }
     } catch let failure as ParseFailure {
       throw failure.in(file: parametersPath)
     }
