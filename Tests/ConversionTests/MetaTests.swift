@@ -141,6 +141,23 @@ struct MetaTests {
     }
   }
 
+  @Test("Mistral's form, one consolidated.safetensors with Meta's names, is read")
+  func consolidatedSafetensors() throws {
+    try convert(fixture("tiny_meta/hf"), to: path("pth"), meta(1))
+    let file = try TorchFile(path: path("pth") + "/consolidated.00.pth")
+    var tensors: [String: SafetensorsBytes.Tensor] = [:]
+    for info in file.tensors {
+      tensors[info.name] = SafetensorsBytes.Tensor(
+        type: info.elementType.rawValue, shape: info.shape.dimensions, bytes: try file.bytes(of: info.name))
+    }
+    try FileManager.default.createDirectory(at: folder.file("mistral"), withIntermediateDirectories: false)
+    try FileManager.default.copyItem(at: folder.file("pth/params.json"), to: folder.file("mistral/params.json"))
+    try SafetensorsBytes(tensors: tensors).write(to: folder.file("mistral/consolidated.safetensors"))
+    #expect(try digest(path("mistral")) == digest(fixture("tiny_meta/hf")))
+    let check = try convert(path("mistral"), to: path("two"), meta(2))
+    #expect(check.provenEqual == 21)
+  }
+
   @Test("Int4 checkpoints are refused by that name")
   func int4() throws {
     try FileManager.default.copyItem(at: Fixtures.bundled("tiny_meta/mp2"), to: folder.file("int4"))

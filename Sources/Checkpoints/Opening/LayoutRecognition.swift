@@ -6,6 +6,7 @@ enum LayoutRecognition {
   static let indexName = "model.safetensors.index.json"
   static let singleFileName = "model.safetensors"
   static let parametersName = "params.json"
+  static let consolidatedName = "consolidated.safetensors"
   /// Configurations are a few kilobytes.
   static let configurationLimit = 16 << 20
 
@@ -28,7 +29,7 @@ enum LayoutRecognition {
     case .directory: break
     }
     let names = Set(try FileSystem.names(in: path))
-    let shards = names.filter { $0.hasPrefix("consolidated.") && $0.hasSuffix(".pth") }
+    let shards = metaShards(names)
     guard names.contains(configurationName) else {
       if names.contains(parametersName) && !shards.isEmpty { return .meta(names) }
       throw unrecognised(names, path)
@@ -48,6 +49,13 @@ enum LayoutRecognition {
       throw unrecognised(names, path)
     }
     return .huggingFace(names)
+  }
+
+  /// Names of a Meta directory's shards by rank: `consolidated.NN.pth`, or the one `consolidated.safetensors` that Mistral
+  /// publishes.
+  static func metaShards(_ names: Set<String>) -> [String] {
+    let shards = names.filter { $0.hasPrefix("consolidated.") && $0.hasSuffix(".pth") }.sorted()
+    return shards.isEmpty && names.contains(consolidatedName) ? [consolidatedName] : shards
   }
 
   /// A leftover single file beside an index: transformers reads the single file, vLLM what the index names.

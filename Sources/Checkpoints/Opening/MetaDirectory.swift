@@ -1,17 +1,18 @@
 internal import ByteIO
 internal import Llama
 internal import Quantization
+internal import SafetensorsFormat
 internal import Tensors
 internal import TorchFormat
 
-/// An opened Meta directory: `params.json` and tensor-parallel shards `consolidated.NN.pth`. The shards are merged as
-/// expressions; nothing is read for it but headers.
+/// An opened Meta directory: `params.json` and tensor-parallel shards `consolidated.NN.pth`, or Mistral's one
+/// `consolidated.safetensors`. The shards are merged as expressions; nothing is read for it but headers.
 struct MetaDirectory: OpenedModel {
   let path: String
   private let document: JSONValue
   private let model: MetaModel
   /// By rank.
-  private let files: [TorchFile]
+  private let files: [any TensorSource]
   private let headIsEmbedding: Bool
   let census: Census
   let notes: [String]
@@ -37,11 +38,15 @@ struct MetaDirectory: OpenedModel {
     } catch let failure as ParseFailure {
       throw failure.in(file: parametersPath)
     }
-    let shardNames = names.filter { $0.hasPrefix("consolidated.") && $0.hasSuffix(".pth") }.sorted()
-    files = try shardNames.map { try TorchFile(path: path + "/" + $0) }
+    let shardNames = LayoutRecognition.metaShards(names)
+    files = try shardNames.map { name -> any TensorSource in
+      let file = path + "/" + name
+      return name == LayoutRecognition.consolidatedName ? try SafetensorsFile(path: file) : try TorchFile(path: file)
+    }
     let shards = zip(shardNames, files).map { MetaShard(fileName: $0, $1) }
     do {
-      try MetaShardCheck(shards).refuse()
+      // A single safetensors file has no number, and nothing to be compared with.
+      if files[0] is TorchFile { try MetaShardCheck(shards).refuse() }
       headIsEmbedding = Self.headIsEmbedding(files)
       let copies = try Self.keyValueCopies(parameters, shards, files)
       model = try MetaModel(
@@ -59,7 +64,7 @@ struct MetaDirectory: OpenedModel {
     checklist = try names.contains(Checklist.fileName) ? Self.checklist(in: path, names) : nil
     census = Self.census(model, shards[0], headIsEmbedding: headIsEmbedding)
     var notes = model.warnings
-    notes += files[0].others.map { "\($0) in \(shardNames[0]) is no tensor and is left out" }
+    notes += ((files[0] as? TorchFile)?.others ?? []).map { "\($0) in \(shardNames[0]) is no tensor and is left out" }
     // Leftovers are among the model's warnings already.
     notes += census.problems.filter { $0.severity == .warning && $0.code != "leftover-tensor" }.map(\.message)
     self.notes = notes
@@ -99,8 +104,9 @@ struct MetaDirectory: OpenedModel {
 
   /// The head shares the embedding's storage, or their records' CRCs are the same in every shard. That they are equal to
   /// the bit is checked when they are read.
-  private static func headIsEmbedding(_ files: [TorchFile]) -> Bool {
+  private static func headIsEmbedding(_ files: [any TensorSource]) -> Bool {
     files.allSatisfy { file in
+      guard let file = file as? TorchFile else { return false }
       if file.areAliases(headName, embeddingName) { return true }
       guard let head = file.checksum(of: headName), let embedding = file.checksum(of: embeddingName) else {
         return false
@@ -112,7 +118,7 @@ struct MetaDirectory: OpenedModel {
   /// How many consecutive shards hold the same keys and values. Records' CRCs tell it without reading; that the copies
   /// are equal to the bit is checked when they are read.
   private static func keyValueCopies(
-    _ parameters: MetaParameters, _ shards: [MetaShard], _ files: [TorchFile]
+    _ parameters: MetaParameters, _ shards: [MetaShard], _ files: [any TensorSource]
   ) throws -> Int {
     guard MetaModel.mayCopyKeyValueHeads(parameters, shards: shards) else { return 1 }
     let names = (0..<parameters.layerCount).flatMap { layer in
@@ -120,7 +126,7 @@ struct MetaDirectory: OpenedModel {
     }
     let contents = try files.map { file in
       try names.map { name -> String in
-        if let checksum = file.checksum(of: name) { return String(checksum) }
+        if let checksum = (file as? TorchFile)?.checksum(of: name) { return String(checksum) }
         return SHA256Sum.hexadecimal(of: try file.bytes(of: name))
       }
     }
@@ -141,7 +147,7 @@ struct MetaDirectory: OpenedModel {
   private func logicalTensor(_ role: TensorRole, _ name: String) throws -> LogicalTensor {
     var rows = merged(try blocks(name), role)
     if role == .tokenEmbedding, model.configuration.tiesEmbeddings, headIsEmbedding,
-      !files[0].areAliases(Self.headName, Self.embeddingName)
+      (files[0] as? TorchFile)?.areAliases(Self.headName, Self.embeddingName) == false
     {
       rows = .replicas([rows, merged(try blocks(Self.headName), .outputHead)])
     }
@@ -154,7 +160,7 @@ struct MetaDirectory: OpenedModel {
     guard let type = files[0].info(name)?.elementType, type.isComputable else {
       throw ParseFailure(
         "the tensor is \(files[0].info(name)?.elementType.rawValue ?? "missing"), expected F32, F16 or BF16",
-        file: files[0].path, item: name, advice: "int4 Meta checkpoints are not read yet")
+        file: files[0].place, item: name, advice: "int4 Meta checkpoints are not read yet")
     }
     return LogicalTensor(role: role, shape: shape, elementType: type, rows: rows)
   }
@@ -162,7 +168,9 @@ struct MetaDirectory: OpenedModel {
   private func blocks(_ name: String) throws(ParseFailure) -> [RowExpression] {
     var blocks: [RowExpression] = []
     for file in files {
-      guard let info = file.info(name) else { throw ParseFailure("the tensor is missing", file: file.path, item: name) }
+      guard let info = file.info(name) else {
+        throw ParseFailure("the tensor is missing", file: file.place, item: name)
+      }
       blocks.append(.stored(StoredRows(source: file, tensor: info)))
     }
     return blocks
@@ -184,9 +192,11 @@ struct MetaDirectory: OpenedModel {
 }
 
 extension MetaShard {
-  fileprivate init(fileName: String, _ file: TorchFile) {
+  fileprivate init(fileName: String, _ file: any TensorSource) {
     var checksums: [UTF8Key: UInt32] = [:]
-    for tensor in file.tensors { checksums[UTF8Key(tensor.name)] = file.checksum(of: tensor.name) }
+    if let file = file as? TorchFile {
+      for tensor in file.tensors { checksums[UTF8Key(tensor.name)] = file.checksum(of: tensor.name) }
+    }
     self.init(
       fileName: fileName,
       entries: file.tensors.map { Census.Entry(name: $0.name, elementType: $0.elementType, shape: $0.shape) },

@@ -59,9 +59,9 @@ public enum CensusProblem: Sendable, Equatable {
     case .extra(let name) where name.hasSuffix(".weight_scale") || name.hasSuffix(".weight_scale_inv"):
       "\(name) scales a quantized weight, but quantization_config is missing or does not quantize this module so"
     case .extra(let name):
-      "\(name) is not explained by the configuration; it would be lost silently: remove it or correct config.json"
+      "\(name) is not explained by the configuration; it would be lost silently: remove it or correct the configuration"
     case .layerBeyondCount(let name, let count):
-      "\(name) belongs to a layer beyond num_hidden_layers \(count); correct config.json or remove the tensor"
+      "\(name) belongs to a layer beyond the configuration's \(count) layers; correct the configuration or remove the tensor"
     case .wrongShape(let name, let found, let expected, let hint):
       "\(name) has shape \(found), the configuration demands \(expected)" + (hint.map { "; \($0)" } ?? "")
     case .headThoughTied(let name): "\(name) is stored though tie_word_embeddings is true"
