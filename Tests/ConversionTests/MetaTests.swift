@@ -55,6 +55,22 @@ struct MetaTests {
     #expect(try Fixtures.bytes(URL(filePath: before)) == Fixtures.bytes(URL(filePath: after)))
   }
 
+  /// Llama 2 cuts the embedding by columns; the shards were written by torch.save.
+  @Test("The cut of the embedding is the generation's, through other shards and through Hugging Face's layout")
+  func columnCut() throws {
+    let source = fixture("tiny_meta/l2_mp2")
+    try convert(source, to: path("8"), meta(8))
+    try convert(path("8"), to: path("hf"), safetensors())
+    try convert(path("hf"), to: path("2"), meta(2))
+    for name in ["8", "hf", "2"] { #expect(try digest(path(name)) == digest(source)) }
+    for rank in 0...1 {
+      let file = "/consolidated.0\(rank).pth"
+      let (ours, theirs) = (try TorchFile(path: path("2") + file), try TorchFile(path: source + file))
+      #expect(ours.info("tok_embeddings.weight")?.shape == [512, 32])
+      for tensor in ours.tensors { #expect(try ours.bytes(of: tensor.name) == theirs.bytes(of: tensor.name)) }
+    }
+  }
+
   @Test("Other shards than the input's are as many as asked for; none asked for, as many as there were")
   func shardCounts() throws {
     try convert(fixture("tiny_meta/mp2"), to: path("same"), meta(nil))
