@@ -11,6 +11,8 @@ struct LlamaVerify: ParsableCommand {
     commandName: "llama-verify",
     abstract: "Run both models' full forward pass and judge the perplexity drift; or the perplexity of one model.",
     discussion: """
+      `llama-verify BASE CANDIDATE --text F` judges; `llama-verify help verify` lists its options.
+
       Exit codes: 0 pass (or one model only), 1 fail, 2 inconclusive, 64 usage, 65 bad or corrupt input, \
       66 missing input, 70 fault of this program, 73 the report exists or cannot be created, 74 input/output error or \
       full disk, 75 interrupted, 77 permission.
