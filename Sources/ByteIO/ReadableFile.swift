@@ -72,6 +72,21 @@ public final class ReadableFile: Sendable {
     return buffer
   }
 
+  /// Lends all bytes front to back, in pieces of one buffer: fresh memory for each would cost more than reading it.
+  /// - Throws: `FileFailure` when reading fails, what `body` throws.
+  public func forEachPiece(_ body: (_ offset: UInt64, _ bytes: ArraySlice<UInt8>) throws -> Void) throws {
+    var buffer = [UInt8](repeating: 0, count: Int(min(byteCount, 1 << 20)))
+    var offset: UInt64 = 0
+    while offset < byteCount {
+      let count = Int(min(UInt64(buffer.count), byteCount - offset))
+      var span = buffer.mutableSpan
+      var part = span.part(0..<count)
+      try read(at: offset, into: &part)
+      try body(offset, buffer[0..<count])
+      offset += UInt64(count)
+    }
+  }
+
   /// The whole of a small file.
   /// - Throws: `ParseFailure` when it is larger than `limit`, `FileFailure` when it cannot be read.
   public static func contents(of path: String, limit: Int) throws -> [UInt8] {

@@ -8,23 +8,14 @@ public struct FileSums: Sendable, Equatable {
 
   /// - Throws: `FileFailure`.
   public init(ofFile path: String, withMD5: Bool) throws {
-    let file = try ReadableFile(path: path)
     var sha256 = SHA256Sum()
     var md5 = Insecure.MD5()
-    // One buffer for the whole file: fresh memory for each piece would cost more than reading it.
-    var buffer = [UInt8](repeating: 0, count: Int(min(file.byteCount, 1 << 20)))
-    var offset: UInt64 = 0
-    while offset < file.byteCount {
-      let count = Int(min(UInt64(buffer.count), file.byteCount - offset))
-      var span = buffer.mutableSpan
-      var part = span.part(0..<count)
-      try file.read(at: offset, into: &part)
-      sha256.update(buffer[0..<count])
-      if withMD5 { md5.update(data: buffer[0..<count]) }
-      offset += UInt64(count)
+    try ReadableFile(path: path).forEachPiece { _, bytes in
+      sha256.update(bytes)
+      if withMD5 { md5.update(data: bytes) }
     }
     self.sha256 = sha256.hexadecimal()
-    self.md5 = withMD5 ? md5.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() : nil
+    self.md5 = withMD5 ? SHA256Sum.digits(of: md5.finalize()) : nil
   }
 }
 

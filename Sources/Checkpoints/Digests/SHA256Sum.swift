@@ -11,10 +11,13 @@ public struct SHA256Sum {
   public mutating func update(_ bytes: ArraySlice<UInt8>) { hasher.update(data: bytes) }
   public mutating func update(_ text: String) { hasher.update(data: Array(text.utf8)) }
 
-  public consuming func hexadecimal() -> String {
+  public consuming func hexadecimal() -> String { Self.digits(of: hasher.finalize()) }
+
+  /// Two lower-case hexadecimal digits for each byte.
+  static func digits(of bytes: some Sequence<UInt8>) -> String {
     let digits = Array("0123456789abcdef".utf8)
     var text: [UInt8] = []
-    for byte in hasher.finalize() {
+    for byte in bytes {
       text.append(digits[Int(byte >> 4)])
       text.append(digits[Int(byte & 15)])
     }
@@ -28,22 +31,7 @@ public struct SHA256Sum {
   }
 
   /// Of a whole file, read in pieces. Symbolic links are followed.
-  public static func hexadecimal(
-    ofFile path: String, progress: (_ bytes: Int) throws -> Void = { _ in }
-  ) throws -> String {
-    let file = try ReadableFile(path: path)
-    var sum = SHA256Sum()
-    var buffer = [UInt8](repeating: 0, count: Int(min(file.byteCount, 1 << 20)))
-    var offset: UInt64 = 0
-    while offset < file.byteCount {
-      let count = Int(min(UInt64(buffer.count), file.byteCount - offset))
-      var span = buffer.mutableSpan
-      var part = span.part(0..<count)
-      try file.read(at: offset, into: &part)
-      sum.update(buffer[0..<count])
-      offset += UInt64(count)
-      try progress(count)
-    }
-    return sum.hexadecimal()
+  public static func hexadecimal(ofFile path: String) throws -> String {
+    try FileSums(ofFile: path, withMD5: false).sha256
   }
 }

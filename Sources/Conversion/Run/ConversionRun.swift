@@ -41,13 +41,7 @@ public struct ConversionRun: Sendable {
     for sidecar in plan.sidecars {
       let source = try ReadableFile(path: sidecar.path)
       let copy = try WritableFile(creating: staging.file(sidecar.name), byteCount: source.byteCount)
-      var offset: UInt64 = 0
-      while offset < source.byteCount {
-        let count = Int(min(1 << 20, source.byteCount - offset))
-        let chunk = try source.bytes(at: offset, count: count)
-        try copy.write(chunk.span, at: offset)
-        offset += UInt64(count)
-      }
+      try source.forEachPiece { offset, bytes in try copy.write(bytes.span, at: offset) }
       try copy.synchronize()
     }
     for document in plan.documents { try FileSystem.write(document.bytes, toNew: staging.file(document.name)) }
