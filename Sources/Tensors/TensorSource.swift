@@ -51,6 +51,13 @@ public protocol TensorSource: Sendable {
   /// - Throws: `ParseFailure` for an unknown name or a range outside the tensor, `FileFailure` when reading fails.
   func read(_ name: String, at offset: Int, into buffer: inout MutableSpan<UInt8>) throws
 
+  /// CRC-32 of a tensor's bytes as the container states it; nil where it states none for this tensor alone. Equal tensors
+  /// have equal ones; that equal ones are of equal tensors is very likely, not certain.
+  func checksum(of name: String) -> UInt32?
+
+  /// Whether two names stand for the same stored bytes.
+  func areAliases(_ name: String, _ other: String) -> Bool
+
   /// Checks what checksums the container itself has (CRC-32 of zip records), for all bytes that reading has not checked
   /// yet. Sources without any do nothing.
   /// - Throws: `ParseFailure` for a checksum that does not agree, `FileFailure` when reading fails.
@@ -59,6 +66,10 @@ public protocol TensorSource: Sendable {
 
 extension TensorSource {
   public var place: String { "memory" }
+
+  public func checksum(of name: String) -> UInt32? { nil }
+
+  public func areAliases(_ name: String, _ other: String) -> Bool { false }
 
   public func proveIntegrity() throws {}
 

@@ -71,8 +71,7 @@ public final class TorchFile: TensorSource {
 
   public func info(_ name: String) -> TensorInfo? { views[UTF8Key(name)]?.info }
 
-  /// CRC-32 of a tensor's bytes as the archive states it, for tensors that fill their record; nil for others and in the
-  /// legacy format. Equal tensors have equal ones; that equal ones are of equal tensors is very likely, not certain.
+  /// CRC-32 for tensors that fill their record; nil for others and in the legacy format.
   public func checksum(of name: String) -> UInt32? {
     guard let view = views[UTF8Key(name)], view.isContiguous, view.offset == 0 else { return nil }
     let record = records[view.storage]

@@ -106,7 +106,6 @@ struct MetaDirectory: OpenedModel {
   /// the bit is checked when they are read.
   private static func headIsEmbedding(_ files: [any TensorSource]) -> Bool {
     files.allSatisfy { file in
-      guard let file = file as? TorchFile else { return false }
       if file.areAliases(headName, embeddingName) { return true }
       guard let head = file.checksum(of: headName), let embedding = file.checksum(of: embeddingName) else {
         return false
@@ -126,7 +125,7 @@ struct MetaDirectory: OpenedModel {
     }
     let contents = try files.map { file in
       try names.map { name -> String in
-        if let checksum = (file as? TorchFile)?.checksum(of: name) { return String(checksum) }
+        if let checksum = file.checksum(of: name) { return String(checksum) }
         return SHA256Sum.hexadecimal(of: try file.bytes(of: name))
       }
     }
@@ -147,7 +146,7 @@ struct MetaDirectory: OpenedModel {
   private func logicalTensor(_ role: TensorRole, _ name: String) throws -> LogicalTensor {
     var rows = merged(try blocks(name), role)
     if role == .tokenEmbedding, model.configuration.tiesEmbeddings, headIsEmbedding,
-      (files[0] as? TorchFile)?.areAliases(Self.headName, Self.embeddingName) == false
+      !files[0].areAliases(Self.headName, Self.embeddingName)
     {
       rows = .replicas([rows, merged(try blocks(Self.headName), .outputHead)])
     }
@@ -194,9 +193,7 @@ struct MetaDirectory: OpenedModel {
 extension MetaShard {
   fileprivate init(fileName: String, _ file: any TensorSource) {
     var checksums: [UTF8Key: UInt32] = [:]
-    if let file = file as? TorchFile {
-      for tensor in file.tensors { checksums[UTF8Key(tensor.name)] = file.checksum(of: tensor.name) }
-    }
+    for tensor in file.tensors { checksums[UTF8Key(tensor.name)] = file.checksum(of: tensor.name) }
     self.init(
       fileName: fileName,
       entries: file.tensors.map { Census.Entry(name: $0.name, elementType: $0.elementType, shape: $0.shape) },
