@@ -9,8 +9,8 @@ public struct TorchLayout: Sendable, Hashable {
   public let tensors: [TensorInfo]
   let archive: ZipLayout
   let pickle: [UInt8]
-  /// For each tensor the number of its record in the archive.
-  let recordNumbers: [Int]
+  /// By tensor name: the number of its record in the archive.
+  let recordNumbers: [UTF8Key: Int]
 
   /// Size of the file in bytes.
   public var fileByteCount: UInt64 { archive.fileByteCount }
@@ -29,7 +29,6 @@ public struct TorchLayout: Sendable, Hashable {
     var keys: [UTF8Key: Int] = [:]
     var storages: [TensorInfo] = []
     var entries: [PickleWriter.Entry] = []
-    var numbers: [Int] = []
     for tensor in tensors {
       var number = storages.count
       if let original = aliases[tensor.name] {
@@ -43,7 +42,6 @@ public struct TorchLayout: Sendable, Hashable {
       guard keys.updateValue(number, forKey: UTF8Key(tensor.name)) == nil else {
         throw ParseFailure("two tensors have this name", item: tensor.name)
       }
-      numbers.append(Self.leading.count + number)
       entries.append(
         PickleWriter.Entry(
           name: tensor.name, elementType: tensor.elementType, sizes: tensor.shape.dimensions,
@@ -60,12 +58,12 @@ public struct TorchLayout: Sendable, Hashable {
     archive = ZipLayout(contents)
     self.fileName = fileName
     self.tensors = tensors
-    recordNumbers = numbers
+    recordNumbers = keys.mapValues { Self.leading.count + $0 }
   }
 
   /// Offset in the file of a tensor's first byte.
   public func fileOffset(of name: String) -> UInt64? {
-    tensors.firstIndex { UTF8Key($0.name) == UTF8Key(name) }.map { archive.records[recordNumbers[$0]].dataOffset }
+    recordNumbers[UTF8Key(name)].map { archive.records[$0].dataOffset }
   }
 
   private static func stem(_ fileName: String) -> String {

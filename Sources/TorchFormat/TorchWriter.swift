@@ -12,7 +12,6 @@ public final class TorchWriter: TensorSink {
 
   public let layout: TorchLayout
   private let file: WritableFile
-  private let records: [UTF8Key: Int]
   /// Parts written of each record, by offset.
   private let parts: Mutex<[Int: [Int: Part]]>
 
@@ -21,9 +20,6 @@ public final class TorchWriter: TensorSink {
   public init(creating layout: TorchLayout, in directory: String) throws(FileFailure) {
     self.layout = layout
     file = try WritableFile(creating: directory + "/" + layout.fileName, byteCount: layout.fileByteCount)
-    var records: [UTF8Key: Int] = [:]
-    for (tensor, record) in zip(layout.tensors, layout.recordNumbers) { records[UTF8Key(tensor.name)] = record }
-    self.records = records
     parts = Mutex([:])
     for record in layout.archive.records {
       let header = ZipLayout.localHeader(record)
@@ -35,7 +31,9 @@ public final class TorchWriter: TensorSink {
   /// Writes `bytes` at byte `offset` of a tensor. Traps when the plan has no such tensor or the range is not inside it.
   /// A tensor that shares another's storage need not be written.
   public func write(_ tensor: String, at offset: Int, _ bytes: Span<UInt8>) throws {
-    guard let record = records[UTF8Key(tensor)] else { preconditionFailure("the plan has no tensor \(tensor)") }
+    guard let record = layout.recordNumbers[UTF8Key(tensor)] else {
+      preconditionFailure("the plan has no tensor \(tensor)")
+    }
     let size = Int(layout.archive.records[record].byteCount)
     precondition(offset >= 0 && offset <= size && bytes.count <= size - offset, "the range is in the tensor")
     try put(bytes, record: record, at: offset)
