@@ -13,7 +13,7 @@ public struct SafetensorsLayout: Sendable, Hashable {
   /// Lays out `tensors` as the reference writer does, except that the keys of `metadata` are sorted, where the reference
   /// has the order of a hash map.
   /// - Parameter metadata: `format` is `pt` by default: older versions of transformers refuse files without it.
-  /// - Throws: `ParseFailure` when a name is given twice or is reserved, when a size is wrong, and when the header would
+  /// - Throws: `ParseFailure` when a name is given twice or is reserved, when a type is ggml's, when a size is wrong, and when the header would
   ///   pass `SafetensorsLimits.headerByteCount`.
   public init(_ tensors: [TensorInfo], metadata: SafetensorsMetadata = ["format": "pt"]) throws(ParseFailure) {
     var seen = Set<UTF8Key>(minimumCapacity: tensors.count)
@@ -23,6 +23,9 @@ public struct SafetensorsLayout: Sendable, Hashable {
       }
       guard !tensor.name.utf8.elementsEqual("__metadata__".utf8) else {
         throw ParseFailure("safetensors reserves this name", item: tensor.name)
+      }
+      if let block = tensor.elementType.block {
+        throw ParseFailure("safetensors has no type for blocks of \(block)", item: tensor.name)
       }
       let expected = try TensorInfo(name: tensor.name, elementType: tensor.elementType, shape: tensor.shape).byteCount
       guard tensor.byteCount == expected else {

@@ -27,12 +27,25 @@ public struct Shape: Sendable, Hashable, CustomStringConvertible, ExpressibleByA
   }
 
   /// Bytes of a dense tensor of this shape.
-  /// - Throws: `ParseFailure` when the size overflows or is no whole number of bytes.
+  /// - Throws: `ParseFailure` when the size overflows or is no whole number of bytes, or rows no whole number of blocks.
   public func byteCount(of type: ElementType) throws(ParseFailure) -> Int {
+    if let block = type.block { return try byteCount(inBlocks: block) }
     let (bits, overflow) = try elementCount().multipliedReportingOverflow(by: type.bits)
     guard !overflow else { throw ParseFailure("the size of shape \(self) in \(type) overflows") }
     guard bits % 8 == 0 else { throw ParseFailure("shape \(self) in \(type) is no whole number of bytes") }
     return bits / 8
+  }
+
+  /// Blocks lie along the innermost extent and never span rows.
+  private func byteCount(inBlocks type: BlockType) throws(ParseFailure) -> Int {
+    let (elements, bytes) = type.size
+    let columns = dimensions.last ?? 1
+    guard columns % elements == 0 else {
+      throw ParseFailure("rows of \(columns) elements are no whole number of \(type)'s blocks of \(elements)")
+    }
+    let (count, overflow) = (try elementCount() / elements).multipliedReportingOverflow(by: bytes)
+    guard !overflow else { throw ParseFailure("the size of shape \(self) in \(type) overflows") }
+    return count
   }
 
   /// Outermost extent; 1 for a scalar.

@@ -27,6 +27,13 @@ struct LayoutTests {
     ]
   }
 
+  @Test func blocksAreRefused() throws {
+    let failure = #expect(throws: ParseFailure.self) {
+      try SafetensorsLayout([TensorInfo(name: "a", elementType: .block(.q4_0), shape: [2, 64])])
+    }
+    #expect(failure?.item == "a")
+  }
+
   @Test func reproducesTheReferenceWritersFile() throws {
     let url = Fixtures.golden("safetensors/writer_mixed.safetensors")
     let golden = try Fixtures.bytes(url)

@@ -67,6 +67,25 @@ struct ElementTypeTests {
     #expect(ElementType(rawValue: type.rawValue.lowercased()) == nil)
   }
 
+  /// As llama.cpp has them; the gguf package (0.19) lists the same, but 40 bytes for Q8_1, which no file holds, and no Q2_0.
+  @Test(
+    arguments: [
+      ("Q4_0", 32, 18), ("Q4_1", 32, 20), ("Q5_0", 32, 22), ("Q5_1", 32, 24), ("Q8_0", 32, 34), ("Q8_1", 32, 36),
+      ("Q2_K", 256, 84), ("Q3_K", 256, 110), ("Q4_K", 256, 144), ("Q5_K", 256, 176), ("Q6_K", 256, 210),
+      ("Q8_K", 256, 292), ("IQ2_XXS", 256, 66), ("IQ2_XS", 256, 74), ("IQ3_XXS", 256, 98), ("IQ1_S", 256, 50),
+      ("IQ4_NL", 32, 18), ("IQ3_S", 256, 110), ("IQ2_S", 256, 82), ("IQ4_XS", 256, 136), ("IQ1_M", 256, 56),
+      ("TQ1_0", 256, 54), ("TQ2_0", 256, 66), ("MXFP4", 32, 17), ("NVFP4", 64, 36), ("Q1_0", 128, 18),
+      ("Q2_0", 64, 18),
+    ])
+  func blocks(_ name: String, _ elements: Int, _ bytes: Int) throws {
+    let type = try #require(BlockType(rawValue: name))
+    #expect(type.size == (elements, bytes))
+    #expect(try Shape([3, 2 * elements]).byteCount(of: .block(type)) == 6 * bytes)
+    #expect(throws: ParseFailure.self) { try Shape([elements, elements - 1]).byteCount(of: .block(type)) }
+    #expect(throws: ParseFailure.self) { try Shape([Int.max / 2, elements]).byteCount(of: .block(type)) }
+    #expect(ElementType(rawValue: name) == nil && ElementType.block(type).rawValue == name)
+  }
+
   @Test func computableTypes() {
     #expect(ElementType.allCases.filter(\.isComputable) == [.f8e4m3, .f16, .bf16, .f32])
   }
