@@ -70,6 +70,7 @@ float ck_load(const void *src, enum ck_format format, size_t index) {
     return value;
   }
   case ck_format_e4m3: return ck_float_from_e4m3(((const uint8_t *)src)[index]);
+  case ck_format_i8: return ((const int8_t *)src)[index];
   default: {
     uint16_t half;
     __builtin_memcpy(&half, (const char *)src + 2 * index, 2);
@@ -166,8 +167,8 @@ static int fp8_quantize_row(const void *src, enum ck_format format, size_t n, en
   return 0;
 }
 
-static void fp8_dequantize_row(const uint8_t *codes, size_t n, float scale, float *dst) {
-  for (size_t i = 0; i < n; i++) dst[i] = ck_float_from_e4m3(codes[i]) * scale;
+static void dequantize_row(const void *codes, enum ck_format format, size_t n, float scale, float *dst) {
+  for (size_t i = 0; i < n; i++) dst[i] = ck_load(codes, format, i) * scale;
 }
 
 static float fp8_activations_row(float *x, size_t n, float bound) {
@@ -206,7 +207,7 @@ const struct ck_numbers ck_numbers_scalar = {
     .narrow = ck_narrow_scalar,
     .first_nonfinite = ck_first_nonfinite_scalar,
     .fp8_quantize_row = fp8_quantize_row,
-    .fp8_dequantize_row = fp8_dequantize_row,
+    .dequantize_row = dequantize_row,
     .fp8_activations_row = fp8_activations_row,
     .fp8_first_violation = ck_fp8_first_violation_scalar,
 };

@@ -21,9 +21,9 @@ public struct CheckpointWeights: ModelWeights {
     for tensor in checkpoint.tensors {
       switch tensor.quantization?.activations {
       case nil, ActivationScheme.none?, .dynamicPerToken?: continue
-      case .dynamicPerGroup?, .staticPerTensor?:
+      case .dynamicPerGroup?, .staticPerTensor?, .dynamicInt8PerToken?:
         throw ParseFailure(
-          "the model's activations are quantized per group or with stored scales; emulated are dynamic per-token ones",
+          "the model's activations are quantized per group, to integers or with stored scales; emulated are dynamic per-token FP8 ones",
           file: checkpoint.path, advice: "leave --emulate out")
       }
     }
@@ -37,23 +37,26 @@ public struct CheckpointWeights: ModelWeights {
       return WeightMatrix(
         rows: rows.count, columns: tensor.columnCount, format: tensor.elementType.floatFormat, bytes: bytes)
     }
-    let scaleBytes = try quantization.scales.bytes(rows: 0..<quantization.scales.rowCount)
+    guard quantization.adapter == nil && !quantization.isRotated else {
+      return WeightMatrix(rows: rows.count, columns: tensor.columnCount, values: try tensor.values(rows: rows))
+    }
+    let scheme = quantization.scheme
+    let scaleBytes = try quantization.scales.bytes(rows: scheme.scaleRows(for: rows))
     let factors = try WeightScheme.scales(from: scaleBytes, type: quantization.scaleType)
     let scales: WeightMatrix.Scales
-    switch quantization.scheme {
-    case .rowWise: scales = .rowWise(Array(factors[rows]))
+    switch scheme {
+    case .rowWise: scales = .rowWise(factors)
     case .perTensor: scales = .rowWise(Array(repeating: factors[0], count: rows.count))
     case .block(let height, let width):
-      // Whole blocks of rows only: the head, which alone is read in parts, is not quantized in blocks by any writer.
+      // Whole blocks of rows only: the head, which alone is read in parts, is not quantized in such blocks by any writer.
       guard rows.lowerBound % height == 0 else {
         throw ParseFailure("rows are read from within a block of scales", file: path, item: role.canonicalText)
       }
-      let perRow = (tensor.columnCount + width - 1) / width
-      scales = .blocks(Array(factors[(rows.lowerBound / height * perRow)...]), rows: height, columns: width)
+      scales = .blocks(factors, rows: height, columns: width)
     }
     return WeightMatrix(
       rows: rows.count, columns: tensor.columnCount, format: tensor.elementType.floatFormat, bytes: bytes,
-      scales: scales.limited(rows: rows.count, columns: tensor.columnCount), activations: quantization.precision)
+      scales: scales, activations: quantization.precision)
   }
 
   public func vector(_ role: TensorRole) throws -> [Float] {
@@ -70,15 +73,6 @@ public struct CheckpointWeights: ModelWeights {
     if let tensor = tensors[role] { return tensor }
     if role == .outputHead, configuration.tiesEmbeddings, let embedding = tensors[.tokenEmbedding] { return embedding }
     throw ParseFailure("the tensor is missing", file: path, item: role.canonicalText)
-  }
-}
-
-extension WeightMatrix.Scales {
-  /// Only the blocks of the first `rows` rows.
-  fileprivate func limited(rows: Int, columns: Int) -> WeightMatrix.Scales {
-    guard case .blocks(let factors, let height, let width) = self else { return self }
-    let count = ((rows + height - 1) / height) * ((columns + width - 1) / width)
-    return .blocks(Array(factors.prefix(count)), rows: height, columns: width)
   }
 }
 

@@ -36,7 +36,7 @@ public enum FP8Rows {
   ) -> Int? {
     precondition(columns > 0 && codes.count == scales.count * columns, "whole rows")
     precondition(source.byteCount == codes.count * format.byteCount, "as many codes as elements")
-    precondition(format != .e4m3, "codes without their scale are no weights")
+    precondition(!format.isCode, "codes without their scale are no weights")
     let table = NumberFormat.numbers(instructionSet)
     let (native, step) = arithmetic.native
     return source.withUnsafeBytes { source in
@@ -59,25 +59,6 @@ public enum FP8Rows {
           measures.zeroRows += Int(result.is_zero)
         }
         return nil
-      }
-    }
-  }
-
-  /// values[r, c] = codes[r, c] · scales[r], rounded once to binary32.
-  public static func dequantize(
-    _ codes: RawSpan, columns: Int, scales: Span<Float>, into values: inout MutableSpan<Float>,
-    instructionSet: InstructionSet = .best
-  ) {
-    precondition(codes.byteCount == scales.count * columns && values.count == codes.byteCount, "whole rows")
-    let table = NumberFormat.numbers(instructionSet)
-    codes.withUnsafeBytes { codes in
-      values.withUnsafeMutableBufferPointer { values in
-        guard let from = codes.baseAddress?.assumingMemoryBound(to: UInt8.self), let to = values.baseAddress else {
-          return
-        }
-        for row in scales.indices {
-          table.pointee.fp8_dequantize_row(from + row * columns, columns, scales[row], to + row * columns)
-        }
       }
     }
   }

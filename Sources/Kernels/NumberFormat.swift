@@ -5,15 +5,20 @@ public enum FloatFormat: Sendable, Hashable, CaseIterable {
   case f32, f16, bf16
   /// e4m3**fn**: no infinities, largest magnitude 448, NaN 0x7F and 0xFF.
   case e4m3
+  /// Two's complement: codes of integer quantizers.
+  case i8
 
   /// Bytes of one element.
   public var byteCount: Int {
     switch self {
     case .f32: 4
     case .f16, .bf16: 2
-    case .e4m3: 1
+    case .e4m3, .i8: 1
     }
   }
+
+  /// Codes that are no weights without their scales.
+  public var isCode: Bool { self == .e4m3 || self == .i8 }
 
   var native: ck_format {
     switch self {
@@ -21,6 +26,7 @@ public enum FloatFormat: Sendable, Hashable, CaseIterable {
     case .f16: .f16
     case .bf16: .bf16
     case .e4m3: .e4m3
+    case .i8: .i8
     }
   }
 }
@@ -42,12 +48,14 @@ public enum NumberFormat {
     }
   }
 
-  /// Rounds all values into `bytes`, which has exactly their size. e4m3 saturates at ±448; NaN stays NaN.
+  /// Rounds all values into `bytes`, which has exactly their size. e4m3 saturates at ±448; NaN stays NaN. Traps
+  /// on `.i8`, whose quantizers round by themselves.
   /// - Returns: the index of the first finite value that became infinite in the format, or nil.
   public static func narrow(
     _ values: Span<Float>, to format: FloatFormat, into bytes: inout MutableSpan<UInt8>,
     instructionSet: InstructionSet = .best
   ) -> Int? {
+    precondition(format != .i8, "integers are not rounded to here")
     precondition(bytes.count == values.count * format.byteCount, "room for as many elements as values")
     return values.withUnsafeBufferPointer { source in
       bytes.withUnsafeMutableBufferPointer { target in

@@ -10,11 +10,12 @@ extension ElementType {
     case .f16: .f16
     case .bf16: .bf16
     case .f8e4m3: .e4m3
+    case .i8: .i8
     default: nil
     }
   }
 
-  /// The kernels' name of a computable type. Traps on others: check `isComputable` where the type comes from a file.
+  /// The kernels' name of a computable type. Traps on others: check where the type comes from a file.
   public var floatFormat: FloatFormat {
     guard let format = floatFormatIfComputable else { preconditionFailure("\(self) is not computable") }
     return format

@@ -80,26 +80,29 @@ public enum FP8Recipe: String, CaseIterable, Sendable, CustomStringConvertible {
   ///   - type: F32, F16 or BF16.
   ///   - firstRow: the tensor's row that `rows` starts with; errors count elements from the tensor's start.
   ///   - columns: elements of a row.
+  ///   - scaleColumns: elements of a row that share a scale; a divisor of `columns`, all of them when nil.
   ///   - codes: takes one byte per element.
-  ///   - scales: takes one scale per row in `scaleType(forWeight:)`, little-endian.
+  ///   - scales: takes one scale per row, or part of a row, in `scaleType(forWeight:)`, little-endian.
   /// - Throws: `ParseFailure` for another element type, and for a NaN or infinity, with its flat index in the tensor.
   ///   The caller adds tensor and file. `codes` and `scales` are then unspecified.
   public func quantize(
-    _ rows: RawSpan, type: ElementType, firstRow: Int, columns: Int, codes: inout MutableSpan<UInt8>,
-    scales: inout MutableSpan<UInt8>
+    _ rows: RawSpan, type: ElementType, firstRow: Int, columns: Int, scaleColumns: Int? = nil,
+    codes: inout MutableSpan<UInt8>, scales: inout MutableSpan<UInt8>
   ) throws(ParseFailure) -> QuantizationStatistics {
-    guard let format = type.floatFormatIfComputable, format != .e4m3 else {
+    guard let format = type.floatFormatIfComputable, !format.isCode else {
       throw ParseFailure(
         "the weights are \(type), but \(rawValue) quantizes F32, F16 and BF16",
         advice: "convert the model to bf16 first")
     }
     guard columns > 0 else { throw ParseFailure("the rows of the weight are empty") }
-    let count = codes.count / columns
+    let width = scaleColumns ?? columns
+    precondition(columns % width == 0, "scales belong to equal parts of a row")
+    let count = codes.count / width
     var values = [Float](repeating: 0, count: count)
     var span = values.mutableSpan
     var measures = FP8Rows.Measures()
     let fault = FP8Rows.quantize(
-      rows, format: format, columns: columns, arithmetic: arithmetic(for: format), codes: &codes, scales: &span,
+      rows, format: format, columns: width, arithmetic: arithmetic(for: format), codes: &codes, scales: &span,
       measures: &measures)
     if let fault {
       throw ParseFailure(
@@ -112,7 +115,7 @@ public enum FP8Recipe: String, CaseIterable, Sendable, CustomStringConvertible {
       values.span, to: scaleType(forWeight: type).floatFormat, into: &scales)
     precondition(overflow == nil, "scales fit their type")
     return QuantizationStatistics(
-      rows: count, zeroRows: measures.zeroRows, saturated: measures.saturated,
+      rows: codes.count / columns, zeroRows: measures.zeroRows, saturated: measures.saturated,
       signalEnergy: measures.signalEnergy, errorEnergy: measures.errorEnergy)
   }
 }

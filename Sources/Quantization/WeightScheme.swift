@@ -1,8 +1,8 @@
 public import ByteIO
-internal import Kernels
+public import Kernels
 public import Tensors
 
-/// How the codes of a stored FP8 weight `[out, in]` become values: which scale multiplies which code.
+/// How the codes of a stored weight `[out, in]` become values: which scale multiplies which code.
 public enum WeightScheme: Sendable, Hashable, CustomStringConvertible {
   /// One scale per row (output channel).
   case rowWise
@@ -12,6 +12,15 @@ public enum WeightScheme: Sendable, Hashable, CustomStringConvertible {
   case block(rows: Int, columns: Int)
 
   public var isRowWise: Bool { self == .rowWise }
+
+  /// Every row has scales of its own: rows and scales are reordered together.
+  public var hasRowsOfScales: Bool {
+    switch self {
+    case .rowWise: true
+    case .perTensor: false
+    case .block(let rows, _): rows == 1
+    }
+  }
 
   /// The scheme in words that no format owns, as digests and reports use it.
   public var canonicalText: String {
@@ -48,7 +57,7 @@ public enum WeightScheme: Sendable, Hashable, CustomStringConvertible {
   /// - Throws: `ParseFailure` for a type that is no BF16, F16 or F32, and for a scale that is zero, negative, NaN or
   ///   infinite, with its index.
   public static func scales(from bytes: [UInt8], type: ElementType) throws(ParseFailure) -> [Float] {
-    guard let format = type.floatFormatIfComputable, format != .e4m3 else {
+    guard let format = type.floatFormatIfComputable, !format.isCode else {
       throw ParseFailure("the scales are \(type), expected BF16, F16 or F32")
     }
     guard bytes.count % format.byteCount == 0 else {
@@ -65,28 +74,39 @@ public enum WeightScheme: Sendable, Hashable, CustomStringConvertible {
     return values
   }
 
+  /// Which rows of the stored scales, a matrix of one column where the scheme is no block, multiply the codes of `rows`.
+  public func scaleRows(for rows: Range<Int>) -> Range<Int> {
+    switch self {
+    case .rowWise: rows
+    case .perTensor: 0..<1
+    case .block(let height, _): rows.lowerBound / height..<Self.ceiling(rows.upperBound, height)
+    }
+  }
+
   /// Multiplies the codes of `rows` by their scales, rounding each product once to binary32. e4m3 NaN stays NaN.
   /// - Parameters:
-  ///   - codes: e4m3 codes of the rows of `rows`, one byte each.
+  ///   - codes: codes of the rows of `rows`, one byte each.
+  ///   - format: of the codes, e4m3 or int8.
   ///   - columns: elements of a row.
-  ///   - scales: all scales of the tensor.
+  ///   - scales: those of `scaleRows(for: rows)`.
   ///   - values: takes one value per code.
   public func dequantize(
-    codes: RawSpan, rows: Range<Int>, columns: Int, scales: Span<Float>, into values: inout MutableSpan<Float>
+    codes: RawSpan, format: FloatFormat, rows: Range<Int>, columns: Int, scales: Span<Float>,
+    into values: inout MutableSpan<Float>
   ) {
     precondition(codes.byteCount == rows.count * columns && values.count == codes.byteCount, "whole rows")
     if values.isEmpty { return }
     switch self {
     case .rowWise:
-      FP8Rows.dequantize(codes, columns: columns, scales: scales.extracting(rows), into: &values)
+      CodeRows.dequantize(codes, format: format, columns: columns, scales: scales, into: &values)
     case .perTensor:
-      FP8Rows.dequantizeBlocks(
-        codes, firstRow: rows.lowerBound, columns: columns, blockRows: .max, blockColumns: columns, scales: scales,
+      CodeRows.dequantizeBlocks(
+        codes, format: format, firstRow: 0, columns: columns, blockRows: .max, blockColumns: columns, scales: scales,
         into: &values)
     case .block(let height, let width):
-      FP8Rows.dequantizeBlocks(
-        codes, firstRow: rows.lowerBound, columns: columns, blockRows: height, blockColumns: width, scales: scales,
-        into: &values)
+      CodeRows.dequantizeBlocks(
+        codes, format: format, firstRow: rows.lowerBound % height, columns: columns, blockRows: height,
+        blockColumns: width, scales: scales, into: &values)
     }
   }
 }
@@ -101,4 +121,6 @@ public enum ActivationScheme: Sendable, Hashable {
   case dynamicPerGroup(Int)
   /// e4m3 with one stored scale.
   case staticPerTensor
+  /// int8 with one scale and zero point per token, found as they come: Meta's int4 models.
+  case dynamicInt8PerToken
 }

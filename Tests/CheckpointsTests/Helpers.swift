@@ -36,18 +36,8 @@ extension LogicalTensor {
   /// All stored bytes, in canonical row order.
   func allBytes() throws -> [UInt8] { try rows.bytes(rows: 0..<rows.rowCount) }
 
-  /// All values as the toolkit computes with them, codes multiplied by their scales.
-  func values() throws -> [Float] {
-    guard let quantization else { return elementType.values(of: try allBytes()) }
-    let stored = try quantization.scales.bytes(rows: 0..<quantization.scales.rowCount)
-    let scales = try WeightScheme.scales(from: stored, type: quantization.scaleType)
-    let codes = try allBytes()
-    var values = [Float](repeating: 0, count: codes.count)
-    var span = values.mutableSpan
-    quantization.scheme.dequantize(
-      codes: codes.span.rawBytes, rows: 0..<rowCount, columns: columnCount, scales: scales.span, into: &span)
-    return values
-  }
+  /// All values as the toolkit computes with them.
+  func values() throws -> [Float] { try values(rows: 0..<rowCount) }
 }
 
 /// The rows of queries or keys from Hugging Face's order to Meta's, by the rule `meta[2j + b] = hf[b·D/2 + j]` in every

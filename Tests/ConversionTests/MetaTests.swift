@@ -174,17 +174,6 @@ struct MetaTests {
     #expect(check.provenEqual == 21)
   }
 
-  @Test("Int4 checkpoints are refused by that name")
-  func int4() throws {
-    try FileManager.default.copyItem(at: Fixtures.bundled("tiny_meta/mp2"), to: folder.file("int4"))
-    let parameters = folder.file("int4/params.json")
-    let text = try String(contentsOf: parameters, encoding: .utf8)
-    let arguments = #"{"quantization_args": {"scheme": "int4_weight_int8_dynamic_activation", "group_size": 32}, "#
-    try Data((arguments + text.dropFirst()).utf8).write(to: parameters)
-    let failure = #expect(throws: ParseFailure.self) { try Checkpoint(path: path("int4")) }
-    #expect(failure?.message.contains("int4 in groups of 32") == true && failure?.file == parameters.path)
-  }
-
   @Test("--tp belongs to Meta's layout")
   func misuse() throws {
     let options = ConversionOptions(tensorParallel: 2)

@@ -1,3 +1,4 @@
+import ByteIO
 import Checkpoints
 import Foundation
 import Inference
@@ -33,6 +34,21 @@ struct MetaLogitsTests {
       ids, weights: try CheckpointWeights(checkpoint), settings: ForwardSettings(threads: 1))
     #expect(logits.count == expected.count)
     #expect((zip(logits, expected).map { abs($0 - $1) }.max() ?? .nan) < 1e-4)
+  }
+
+  /// Origin: `tiny_meta/int4_qlora_mp1`: linears of the layers as int4 groups of 32 with adapters, embedding and head int8;
+  /// logits of codes × scales + adapters in float32, activations as they are. The bound is that of the other forms.
+  @Test("Logits of Meta's int4 checkpoint equal those of its codes, scales and adapters")
+  func int4() throws {
+    let ids = try integers(Fixtures.bundled("tiny_meta/tokens.npy"))
+    let expected = try NumpyFloats(Fixtures.bundled("tiny_meta/int4_qlora_mp1/logits.npy")).values
+    let checkpoint = try Checkpoint(path: Fixtures.bundled("tiny_meta/int4_qlora_mp1").path)
+    let logits = try FullLogits.compute(
+      ids, weights: try CheckpointWeights(checkpoint), settings: ForwardSettings(threads: 1))
+    #expect(logits.count == expected.count)
+    #expect((zip(logits, expected).map { abs($0 - $1) }.max() ?? .nan) < 1e-4)
+    let failure = #expect(throws: ParseFailure.self) { try CheckpointWeights(checkpoint, emulatingActivations: true) }
+    #expect(failure?.message.contains("integers") == true)
   }
 
   /// The values of a one-row array of int64 in NumPy's form, version 1.

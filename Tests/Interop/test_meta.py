@@ -123,3 +123,71 @@ def test_metas_fp8_is_dequantized_exactly(programs, tmp_path):
             ]
             whole = torch.cat(parts, dim=1 if short == "w2" else 0)
             assert torch.equal(hf[f"model.layers.{layer}.mlp.{name}.weight"], whole)
+
+
+def test_fp8_shards_are_what_metas_rule_gives(programs, tiny, tmp_path):
+    """Each rank's rows of its own shard: scale = max(amax / 448, 1 / (448 * 512)), codes rounded once; torch's casts."""
+    folder = programs.convert(tiny, tmp_path / "fp8", "--format", "pth", "--tp", 2, "--to", "fp8-meta")
+    plain = programs.convert(tiny, tmp_path / "plain", "--format", "pth", "--tp", 2)
+    for rank in (0, 1):
+        codes = torch.load(folder / f"consolidated.0{rank}.pth", weights_only=True, mmap=True)
+        scales = torch.load(folder / f"fp8_scales_{rank}.pt", weights_only=True, mmap=True)
+        weights = torch.load(plain / f"consolidated.0{rank}.pth", weights_only=True, mmap=True)
+        assert codes.keys() == weights.keys() and len(scales) == 6
+        for name, weight in weights.items():
+            layer, short = int(name.split(".")[1]) if name.startswith("layers.") else -1, name.split(".")[-2]
+            if layer not in (1, 2) or short not in ("w1", "w2", "w3"):
+                assert torch.equal(codes[name], weight)
+                continue
+            scale = torch.clamp(weight.float().abs().amax(1) / 448, min=1 / (448 * 512))
+            assert torch.equal(scales[f"{layer}_feed_forward.{short}_{rank}"], scale)
+            expected = (weight.float() / scale[:, None]).clamp(-448, 448).to(torch.float8_e4m3fn)
+            assert codes[name].dtype == torch.float8_e4m3fn
+            assert torch.equal(codes[name].view(torch.uint8), expected.view(torch.uint8))
+
+
+def test_int4_codes_and_scales_are_torchaos(programs, tiny, tmp_path):
+    folder = programs.convert(tiny, tmp_path / "int4", "--to", "int4-meta", "--tp", 2)
+    plain = programs.convert(tiny, tmp_path / "plain", "--format", "pth", "--tp", 2)
+    for rank in (0, 1):
+        codes = torch.load(folder / f"consolidated.0{rank}.pth", weights_only=True, mmap=True)
+        weights = torch.load(plain / f"consolidated.0{rank}.pth", weights_only=True, mmap=True)
+        for name, weight in weights.items():
+            if weight.dim() == 1:
+                assert torch.equal(codes[name], weight)
+                continue
+            size = 32 if name.startswith("layers.") else weight.shape[1]
+            half, low, high = (7.5, -8, 7) if size == 32 else (127, -128, 127)
+            groups = weight.float().view(weight.shape[0], -1, size)
+            scale = (groups.abs().amax(-1) / half).clamp(min=torch.finfo(torch.float32).eps)
+            assert torch.equal(codes[name.replace(".weight", ".scales")], scale)
+            expected = (groups / scale[..., None]).round().clamp(low, high).to(torch.int8).view_as(weight)
+            assert torch.equal(codes[name], expected)
+
+
+def rotated(x):
+    """Meta's online rotation: butterflies of neighbours, sums before differences, halved in each pass."""
+    for _ in range(x.shape[-1].bit_length() - 1):
+        pairs = x.view(*x.shape[:-1], -1, 2)
+        tops, bottoms = pairs[..., 0] + pairs[..., 1], pairs[..., 0] - pairs[..., 1]
+        x = torch.cat([tops, bottoms], -1) / 2**0.5
+    return x
+
+
+def test_spinquant_is_folded_into_w2(programs, tiny, tmp_path):
+    """w2 of the input that Meta's code rotates equals our w2 of the input as it is."""
+    int4 = programs.convert(tiny, tmp_path / "int4", "--to", "int4-meta")
+    parameters = json.loads((int4 / "params.json").read_text())
+    parameters["quantization_args"]["spinquant"] = True
+    (int4 / "params.json").write_text(json.dumps(parameters))
+    (int4 / "checklist.chk").unlink()
+    hf = load_file(programs.convert(int4, tmp_path / "hf", "--to", "f32", "--format", "safetensors") / "model.safetensors")
+    codes = torch.load(int4 / "consolidated.00.pth", weights_only=True)
+    x = torch.randn(16, 512, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    for layer in range(4):
+        name = f"layers.{layer}.feed_forward.w2"
+        weight = codes[name + ".weight"].double() * codes[name + ".scales"].double().repeat_interleave(32, 1)
+        expected = rotated(x) @ weight.T
+        found = x @ hf[f"model.layers.{layer}.mlp.down_proj.weight"].double().T
+        # Nine additions and a product in float32 against float64.
+        assert (found - expected).abs().max() < 1e-5 * expected.abs().max()

@@ -197,8 +197,8 @@ struct FP8RowsTests {
         let part = Array(codes[(firstRow * columns)...])
         var values = [Float](repeating: 0, count: part.count)
         var span = values.mutableSpan
-        FP8Rows.dequantizeBlocks(
-          part.span.bytes, firstRow: firstRow, columns: columns, blockRows: size, blockColumns: size,
+        CodeRows.dequantizeBlocks(
+          part.span.bytes, format: .e4m3, firstRow: firstRow, columns: columns, blockRows: size, blockColumns: size,
           scales: scales.span, into: &span, instructionSet: level)
         #expect(bytes(values, .bf16) == Array(expected[(2 * firstRow * columns)...]), "\(file) from \(firstRow)")
       }
@@ -213,8 +213,9 @@ struct FP8RowsTests {
       let scales = try golden.floats("\(key).scale")
       var values = [Float](repeating: 0, count: codes.count)
       var span = values.mutableSpan
-      FP8Rows.dequantize(
-        codes.span.bytes, columns: codes.count / scales.count, scales: scales.span, into: &span, instructionSet: level)
+      CodeRows.dequantize(
+        codes.span.bytes, format: .e4m3, columns: codes.count / scales.count, scales: scales.span, into: &span,
+        instructionSet: level)
       #expect(values.map(\.bitPattern) == (try golden.floats("\(key).dequant")).map(\.bitPattern), "\(key)")
     }
   }

@@ -94,7 +94,7 @@ private struct Operands {
 struct MatrixProductTests {
   /// The bound is that of recursive summation (Higham, Accuracy and Stability, 3.1): n·u·Σ|terms| with u = 2^-24, and
   /// three more roundings for scales.
-  @Test(arguments: ProductCase.all, FloatFormat.allCases)
+  @Test(arguments: ProductCase.all, FloatFormat.allCases.filter { $0 != .i8 })
   func equalsBinary64WithinSummationError(_ shape: ProductCase, _ format: FloatFormat) {
     let seed = SeededRandom.freshSeed()
     for (rows, blocks) in [(false, false), (true, false), (false, true)] {

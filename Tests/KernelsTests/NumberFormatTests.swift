@@ -193,7 +193,7 @@ struct NumberFormatTests {
     #expect(backBytes == expected)
   }
 
-  @Test(arguments: levels, FloatFormat.allCases)
+  @Test(arguments: levels, FloatFormat.allCases.filter { $0 != .i8 })
   func findsTheFirstNonFinite(_ level: InstructionSet, _ format: FloatFormat) {
     for length in lengths {
       let values = [Float](repeating: 1.5, count: length)
@@ -212,7 +212,7 @@ struct NumberFormatTests {
   }
 
   /// Every level against the scalar definition: identical bytes at every length, NaN payloads included.
-  @Test(arguments: levels.filter { $0 > .scalar }, FloatFormat.allCases)
+  @Test(arguments: levels.filter { $0 > .scalar }, FloatFormat.allCases.filter { $0 != .i8 })
   func equalsTheScalarLevel(_ level: InstructionSet, _ format: FloatFormat) {
     let seed = SeededRandom.freshSeed()
     for length in lengths {

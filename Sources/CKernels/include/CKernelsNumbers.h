@@ -11,6 +11,8 @@ enum __attribute__((enum_extensibility(closed))) ck_format {
   ck_format_f16 = 1,
   ck_format_bf16 = 2,
   ck_format_e4m3 = 3,
+  /// Two's complement: codes of integer quantizers.
+  ck_format_i8 = 4,
 };
 
 /// How a row's scale is found and its elements are divided. A is the row's largest magnitude.
@@ -38,21 +40,44 @@ struct ck_fp8_row {
 struct ck_numbers {
   /// Exact. src holds n elements of the format.
   void (*widen)(const void *src, enum ck_format format, float *dst, size_t n);
-  /// Round to nearest even; e4m3 saturates. Returns the index of the first finite value that became infinite, or -1.
+  /// Round to nearest even; e4m3 saturates; not to i8. Returns the index of the first finite value that became infinite, or -1.
   ptrdiff_t (*narrow)(const float *src, enum ck_format format, void *dst, size_t n);
   /// Index of the first NaN or infinity, or -1.
   ptrdiff_t (*first_nonfinite)(const void *src, enum ck_format format, size_t n);
   /// Quantizes one row of finite elements. Returns 0, or 1 when it holds a NaN or infinity (codes are then not written).
   int (*fp8_quantize_row)(const void *src, enum ck_format format, size_t n, enum ck_fp8_arithmetic arithmetic,
                           enum ck_format step_format, uint8_t *codes, struct ck_fp8_row *row);
-  /// dst = code * scale.
-  void (*fp8_dequantize_row)(const uint8_t *codes, size_t n, float scale, float *dst);
+  /// dst = code * scale, for e4m3 and i8.
+  void (*dequantize_row)(const void *codes, enum ck_format format, size_t n, float scale, float *dst);
   /// Replaces finite activations by their e4m3 values against scale = max(min(A, bound) / 448, 1 / (448 * 512)).
   float (*fp8_activations_row)(float *x, size_t n, float bound);
   /// Index of the first element whose code is not within e4m3's rounding of it, or -1.
   ptrdiff_t (*fp8_first_violation)(const void *src, enum ck_format format, size_t n, const uint8_t *codes,
                                    float scale);
 };
+
+/// What quantizing a group to integers gave besides its codes: sums of (x/scale)^2 and of (x/scale - code)^2.
+struct ck_integer_group {
+  float scale;
+  double signal, error;
+};
+
+/// Codes of a symmetric integer quantizer lie in low...high; scale = max(A / divisor, least), A the largest magnitude.
+struct ck_integer_range {
+  float low, high, divisor, least;
+};
+
+/// Integer quantizers, one table per level.
+struct ck_integers {
+  /// code = clamp(rint(x / scale)) with the quotient in binary32. The elements are finite.
+  struct ck_integer_group (*quantize_group)(const float *x, size_t n, struct ck_integer_range range, int8_t *codes);
+  /// Multiplies a row by the normalized Hadamard matrix in Sylvester order; n is a power of two.
+  void (*hadamard_row)(float *x, size_t n);
+  /// y += factor * a
+  void (*add_scaled)(float *y, const float *a, float factor, size_t n);
+};
+
+const struct ck_integers *ck_integers_at(int level);
 
 /// The table of a level, 0 scalar, 1 AVX2, 2 AVX-512; levels that are not compiled in give the scalar one.
 const struct ck_numbers *ck_numbers_at(int level);

@@ -64,6 +64,12 @@ extension LogicalTensor {
           "\n\(kind) \(tensor.elementType) \(tensor.shape.dimensions.map(String.init).joined(separator: "x"))\n")
         try Self.update(&sum, with: .stored(companion), progress: progress)
       }
+      if let adapter = quantization.adapter {
+        sum.update("\nadapter \(adapter.factor) \(adapter.rank) \(adapter.a.tensor.elementType) \(adapter.bType)\n")
+        try Self.update(&sum, with: .stored(adapter.a), progress: progress)
+        try Self.update(&sum, with: adapter.b, progress: progress)
+      }
+      if quantization.isRotated { sum.update("\nrotated\n") }
     }
     return sum.hexadecimal()
   }

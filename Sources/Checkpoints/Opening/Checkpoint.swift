@@ -82,7 +82,7 @@ public struct Checkpoint: Sendable {
   /// - Throws: `ParseFailure` for a checksum that does not agree, `FileFailure` when reading fails.
   public func proveIntegrity() throws {
     var proven: Set<String> = []
-    for stored in tensors.flatMap(\.rows.storedTensors) where proven.insert(stored.source.place).inserted {
+    for stored in tensors.flatMap(\.storedTensors) where proven.insert(stored.source.place).inserted {
       try stored.source.proveIntegrity()
     }
   }

@@ -20,6 +20,8 @@ struct MetaDirectory: OpenedModel {
   private let inputFiles: [String]
   private let checklist: Checklist?
   private let scales: MetaScales
+  /// Nil for checkpoints that are not int4.
+  private let integers: MetaIntegers?
 
   /// - Parameter names: all names in the directory.
   init(path: String, names: Set<String>) throws {
@@ -30,11 +32,6 @@ struct MetaDirectory: OpenedModel {
       let bytes = try ReadableFile.contents(of: parametersPath, limit: LayoutRecognition.configurationLimit)
       document = try JSONValue(parsing: bytes)
       parameters = try MetaParameters(parsing: document)
-      if let quantization = parameters.quantization {
-        throw ParseFailure(
-          "the model is int4 in groups of \(quantization.groupSize), which is not read yet",
-          item: "quantization_args", advice: "start from the unquantized model")
-      }
     } catch let failure as ParseFailure {
       throw failure.in(file: parametersPath)
     }
@@ -62,8 +59,17 @@ struct MetaDirectory: OpenedModel {
     inputFiles = [LayoutRecognition.parametersName] + shardNames + scales.fileNames
     sidecars = try Sidecars.collect(in: path, consumed: Set(inputFiles + [Checklist.fileName]))
     checklist = try names.contains(Checklist.fileName) ? Self.checklist(in: path, names) : nil
-    census = Self.census(model, shards[0], headIsEmbedding: headIsEmbedding)
+    let (files, model) = (files, model)
+    integers = parameters.quantization.map {
+      MetaIntegers(parameters: $0, adapters: parameters.adapters, files: files, rules: model.rules)
+    }
+    census = Self.census(model, shards[0], integers, headIsEmbedding: headIsEmbedding)
     var notes = model.warnings
+    if parameters.quantization?.usesSpinQuant == true {
+      notes.append(
+        "the input of \(NamingDialect.meta.moduleName(of: .layer(0, .down))) and its like is rotated when Meta's code serves the model (SpinQuant); here the rotation is folded into the weights"
+      )
+    }
     notes += ((files[0] as? TorchFile)?.others ?? []).map { "\($0) in \(shardNames[0]) is no tensor and is left out" }
     // Leftovers are among the model's warnings already.
     notes += census.problems.filter { $0.severity == .warning && $0.code != "leftover-tensor" }.map(\.message)
@@ -85,16 +91,23 @@ struct MetaDirectory: OpenedModel {
   }
 
   /// The tensors of the whole model under their names, with the shapes that the merged shards have.
-  private static func census(_ model: MetaModel, _ shard: MetaShard, headIsEmbedding: Bool) -> Census {
+  private static func census(
+    _ model: MetaModel, _ shard: MetaShard, _ integers: MetaIntegers?, headIsEmbedding: Bool
+  ) -> Census {
     let configuration = model.configuration
+    let tiedScales = MetaQuantizedNames.integerScalesName(of: .outputHead)
     let entries = shard.entries.compactMap { entry -> Census.Entry? in
-      guard let role = NamingDialect.meta.role(for: entry.name) else { return entry }
+      guard let role = NamingDialect.meta.role(for: entry.name) else {
+        return entry.name == tiedScales && configuration.tiesEmbeddings && headIsEmbedding ? nil : entry
+      }
       // A tied head is stored under its own name, but it is no tensor of its own.
       if role == .outputHead && configuration.tiesEmbeddings && headIsEmbedding { return nil }
       if let layer = role.layer, layer >= configuration.layerCount { return entry }
       return Census.Entry(name: entry.name, elementType: entry.elementType, shape: configuration.shape(of: role))
     }
-    return Census(configuration, entries: entries, dialect: .meta)
+    return Census(configuration, entries: entries, dialect: .meta) { role in
+      shard[role].flatMap { integers?.companions(role, shardShape: $0.shape) } ?? []
+    }
   }
 
   // MARK: Contents
@@ -105,12 +118,15 @@ struct MetaDirectory: OpenedModel {
   /// The head shares the embedding's storage, or their records' CRCs are the same in every shard. That they are equal to
   /// the bit is checked when they are read.
   private static func headIsEmbedding(_ files: [any TensorSource]) -> Bool {
-    files.allSatisfy { file in
-      if file.areAliases(headName, embeddingName) { return true }
-      guard let head = file.checksum(of: headName), let embedding = file.checksum(of: embeddingName) else {
-        return false
-      }
-      return head == embedding && file.info(headName)?.shape == file.info(embeddingName)?.shape
+    func isSame(_ file: any TensorSource, _ name: String, _ other: String) -> Bool {
+      if file.areAliases(name, other) { return true }
+      guard let one = file.checksum(of: name), let two = file.checksum(of: other) else { return false }
+      return one == two && file.info(name)?.shape == file.info(other)?.shape
+    }
+    let scales = [TensorRole.outputHead, .tokenEmbedding].map { MetaQuantizedNames.integerScalesName(of: $0) }
+    return files.allSatisfy { file in
+      isSame(file, headName, embeddingName)
+        && (file.info(scales[0]) == nil && file.info(scales[1]) == nil || isSame(file, scales[0], scales[1]))
     }
   }
 
@@ -156,10 +172,17 @@ struct MetaDirectory: OpenedModel {
         role: role, shape: shape, elementType: .f8e4m3, rows: rows,
         quantization: try scales.quantization(of: role, shape: shape, split: model.rules.split(of: role), path: path))
     }
-    guard let type = files[0].info(name)?.elementType, type.isComputable else {
+    let type = files[0].info(name)?.elementType
+    if type == .i8, let integers {
+      return LogicalTensor(
+        role: role, shape: shape, elementType: .i8, rows: rows,
+        quantization: try integers.quantization(of: role, shape: shape))
+    }
+    guard let type, type.isComputable else {
       throw ParseFailure(
-        "the tensor is \(files[0].info(name)?.elementType.rawValue ?? "missing"), expected F32, F16 or BF16",
-        file: files[0].place, item: name, advice: "int4 Meta checkpoints are not read yet")
+        "the tensor is \(type?.rawValue ?? "missing"), expected F32, F16 or BF16",
+        file: files[0].place, item: name,
+        advice: type == .i8 ? "params.json has no quantization_args that say what the codes mean" : nil)
     }
     return LogicalTensor(role: role, shape: shape, elementType: type, rows: rows)
   }

@@ -27,6 +27,49 @@ public struct LogicalTensor: Sendable {
   /// Elements of one row; 1 for a vector, whose rows are its elements.
   public var columnCount: Int { shape.rank < 2 ? 1 : shape.dimensions.dropFirst().reduce(1, *) }
   public var rowCount: Int { shape.rows }
+
+  /// All stored tensors that the tensor and its quantization are read from.
+  public var storedTensors: [StoredRows] {
+    guard let quantization else { return rows.storedTensors }
+    let adapter = quantization.adapter.map { [$0.a] + $0.b.storedTensors } ?? []
+    return rows.storedTensors + quantization.scales.storedTensors + quantization.companions + adapter
+  }
+
+  /// The tensor with its rows, and what belongs to rows, in another order.
+  public func permuted(by permutation: RowPermutation) -> LogicalTensor {
+    LogicalTensor(
+      role: role, shape: shape, elementType: elementType, rows: rows.permuted(by: permutation),
+      quantization: quantization.map { quantization in
+        StoredQuantization(
+          scheme: quantization.scheme,
+          scales: quantization.scheme.hasRowsOfScales
+            ? quantization.scales.permuted(by: permutation) : quantization.scales,
+          scaleType: quantization.scaleType, scaleShape: quantization.scaleShape,
+          activations: quantization.activations, companions: quantization.companions,
+          adapter: quantization.adapter.map {
+            LowRankAdapter(a: $0.a, b: $0.b.permuted(by: permutation), bType: $0.bType, factor: $0.factor)
+          }, isRotated: quantization.isRotated)
+      })
+  }
+}
+
+/// A low-rank update beside a quantized weight (LoRA, arXiv:2106.09685): factor · B · A.
+public struct LowRankAdapter: Sendable {
+  /// `[rank, in]`
+  public let a: StoredRows
+  /// `[out, rank]`, in the weight's canonical row order.
+  public let b: RowExpression
+  public let bType: ElementType
+  public let factor: Double
+
+  public init(a: StoredRows, b: RowExpression, bType: ElementType, factor: Double) {
+    self.a = a
+    self.b = b
+    self.bType = bType
+    self.factor = factor
+  }
+
+  public var rank: Int { a.rowCount }
 }
 
 /// How the codes of a quantized weight become values: code times scale.
@@ -40,11 +83,19 @@ public struct StoredQuantization: Sendable {
   public let activations: ActivationScheme
   /// What else is stored with the weight, such as the activations' scale: carried over with the codes.
   public let companions: [StoredRows]
+  /// What is added to codes times scales.
+  public let adapter: LowRankAdapter?
+  /// Codes times scales are the weight behind a rotation of its input (SpinQuant's R4): the weight itself is their product
+  /// with the normalized Hadamard matrix of a row's length.
+  public let isRotated: Bool
 
   public init(
     scheme: WeightScheme, scales: RowExpression, scaleType: ElementType, scaleShape: Shape,
-    activations: ActivationScheme, companions: [StoredRows] = []
+    activations: ActivationScheme, companions: [StoredRows] = [], adapter: LowRankAdapter? = nil,
+    isRotated: Bool = false
   ) {
+    self.adapter = adapter
+    self.isRotated = isRotated
     self.scheme = scheme
     self.scales = scales
     self.scaleType = scaleType

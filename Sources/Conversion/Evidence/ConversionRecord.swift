@@ -63,7 +63,7 @@ public struct ConversionRecord: Sendable {
     let isMeta = run.plan.layout == .meta
     let names = try FileSystem.names(in: staging.path)
     var sums = try Self.checksums(of: names, in: staging.path, threads: run.plan.options.threads) { name in
-      isMeta && (name.hasSuffix(".pth") || name == "params.json" || name == "tokenizer.model")
+      isMeta && (name.hasSuffix(".pth") || name.hasSuffix(".pt") || name == "params.json" || name == "tokenizer.model")
     }
     if isMeta {
       let checklist = Checklist(sums.compactMap { file in file.sums.md5.map { .init(name: file.name, md5: $0) } })

@@ -4,44 +4,64 @@ internal import Llama
 internal import Tensors
 internal import TorchFormat
 
-/// A Meta directory: `consolidated.NN.pth`, one for each tensor-parallel rank.
+/// A Meta directory: `consolidated.NN.pth`, one for each tensor-parallel rank, and where weights are FP8 a file of their
+/// scales for each rank.
 struct MetaOutput: PlannedOutput {
   private let layouts: [TorchLayout]
   private let cuts: [UTF8Key: TensorCut]
 
   /// - Throws: `ParseFailure` when the model cannot be cut into so many shards.
-  init(_ steps: [PlannedStep], _ configuration: LlamaConfiguration, shards: Int) throws {
-    let rules = TensorParallelRules(embeddingSplit: configuration.metaEmbeddingSplit)
+  init(
+    _ steps: [PlannedStep], _ configuration: LlamaConfiguration, _ rules: TensorParallelRules, shards: Int
+  ) throws {
     try rules.checkDivisible(configuration, shards: shards)
+    var contents = [TorchContents](repeating: TorchContents(), count: shards)
+    var scaleFiles = [TorchContents](repeating: TorchContents(), count: shards)
     var cuts: [UTF8Key: TensorCut] = [:]
     for step in steps {
-      cuts[UTF8Key(step.weight.name)] = TensorCut(step.weight, step.input.role, rules, configuration, shards: shards)
+      let blocks = (0..<shards).map { rank in
+        (
+          rows: rules.rowRange(of: step.input.role, configuration, shard: rank, of: shards),
+          columns: rules.columnRange(of: step.input.role, configuration, shard: rank, of: shards)
+        )
+      }
+      for tensor in step.written {
+        let names: (Int) -> String
+        var file = 0
+        if tensor == step.scale, step.weight.elementType == .f8e4m3 {
+          names = { MetaQuantizedNames.fp8ScalesName(of: step.input.role, rank: $0) ?? "" }
+          file = shards
+        } else {
+          names = { _ in tensor.name }
+        }
+        let parts = try blocks.enumerated().map { rank, block in
+          let part = try TensorCut.Part(
+            tensor, of: step, block, file: file + rank, name: names(rank), isVector: file > 0)
+          if file > 0 { scaleFiles[rank].tensors.append(part.info) } else { contents[rank].tensors.append(part.info) }
+          return part
+        }
+        cuts[UTF8Key(tensor.name)] = TensorCut(tensor, parts)
+      }
     }
     self.cuts = cuts
-    layouts = try (0..<shards).map { rank in
-      var tensors = try steps.map { step in
-        try TensorInfo(
-          name: step.weight.name, elementType: step.weight.elementType,
-          shape: try rules.shardShape(of: step.input.role, configuration, shards: shards))
+    if configuration.tiesEmbeddings { for rank in contents.indices { contents[rank].shareEmbedding() } }
+    var layouts = try contents.enumerated().map { try $1.layout(fileName: MetaShard.fileName(rank: $0)) }
+    if !scaleFiles[0].tensors.isEmpty {
+      layouts += try scaleFiles.enumerated().map {
+        try $1.layout(fileName: MetaQuantizedNames.fp8ScalesFileName(rank: $0))
       }
-      var aliases: [String: String] = [:]
-      if configuration.tiesEmbeddings, let embedding = tensors.first {
-        // Meta's loaders want the head by name: it shares the embedding's storage.
-        let head = NamingDialect.meta.name(for: .outputHead)
-        tensors.append(try TensorInfo(name: head, elementType: embedding.elementType, shape: embedding.shape))
-        aliases[head] = embedding.name
-      }
-      return try TorchLayout(fileName: MetaShard.fileName(rank: rank), tensors: tensors, aliases: aliases)
     }
+    self.layouts = layouts
   }
 
   var files: [PlannedFile] { layouts.map { PlannedFile(name: $0.fileName, byteCount: $0.fileByteCount) } }
 
   func places(of tensor: String) -> [PlannedPlace] {
     guard let cut = cuts[UTF8Key(tensor)] else { return [] }
-    return layouts.enumerated().map { rank, layout in
-      PlannedPlace(
-        file: layout.fileName, offset: layout.fileOffset(of: tensor) ?? 0, byteCount: cut.byteCount(rank))
+    return cut.parts.map { part in
+      let layout = layouts[part.file]
+      return PlannedPlace(
+        file: layout.fileName, offset: layout.fileOffset(of: part.info.name) ?? 0, byteCount: part.info.byteCount)
     }
   }
 
@@ -69,36 +89,78 @@ struct MetaOutput: PlannedOutput {
   }
 }
 
-/// Which bytes of a tensor each rank holds: a range of rows, and of every row a range of bytes.
-struct TensorCut: Sendable {
-  let rowByteCount: Int
-  private let rows: [Range<Int>]
-  private let columns: [Range<Int>]
+/// The tensors of one file, in its order.
+private struct TorchContents {
+  var tensors: [TensorInfo] = []
+  private var aliases: [String: String] = [:]
 
-  init(
-    _ tensor: PlannedTensor, _ role: TensorRole, _ rules: TensorParallelRules, _ configuration: LlamaConfiguration,
-    shards: Int
-  ) {
-    let width = tensor.elementType.bits / 8
-    rowByteCount = tensor.shape.rows == 0 ? 0 : tensor.byteCount / tensor.shape.rows
-    rows = (0..<shards).map { rules.rowRange(of: role, configuration, shard: $0, of: shards) }
-    columns = (0..<shards).map {
-      let range = rules.columnRange(of: role, configuration, shard: $0, of: shards)
-      return range.lowerBound * width..<range.upperBound * width
+  /// Meta's loaders want the head by name: it shares the embedding's storage, and its scales those of the embedding.
+  mutating func shareEmbedding() {
+    let names = [NamingDialect.meta.name(for:), MetaQuantizedNames.integerScalesName(of:)].map {
+      (head: $0(.outputHead), embedding: $0(.tokenEmbedding))
+    }
+    for (head, embedding) in names {
+      guard let info = tensors.first(where: { $0.name == embedding }) else { continue }
+      tensors.append(
+        TensorInfo(name: head, elementType: info.elementType, shape: info.shape, byteCount: info.byteCount))
+      aliases[head] = embedding
     }
   }
 
-  var ranks: Range<Int> { rows.indices }
-  func byteCount(_ rank: Int) -> Int { rows[rank].count * columns[rank].count }
+  func layout(fileName: String) throws(ParseFailure) -> TorchLayout {
+    try TorchLayout(fileName: fileName, tensors: tensors, aliases: aliases)
+  }
+}
+
+/// Which bytes of a tensor each rank holds: a range of rows, and of every row a range of bytes.
+struct TensorCut: Sendable {
+  /// What one rank holds.
+  struct Part: Sendable {
+    /// Number of the file among the output's.
+    let file: Int
+    /// As it stands in that file.
+    let info: TensorInfo
+    let rows: Range<Int>
+    let columns: Range<Int>
+  }
+
+  let rowByteCount: Int
+  let parts: [Part]
+
+  init(_ tensor: PlannedTensor, _ parts: [Part]) {
+    rowByteCount = tensor.shape.rows == 0 ? 0 : tensor.byteCount / tensor.shape.rows
+    self.parts = parts
+  }
 
   /// Which rows of `range` a rank holds, and at which of its bytes they begin; nil when it holds none of them.
   func part(rows range: Range<Int>, rank: Int) -> (offset: Int, rows: Range<Int>)? {
-    let held = range.clamped(to: rows[rank])
-    guard !held.isEmpty, !columns[rank].isEmpty else { return nil }
-    return ((held.lowerBound - rows[rank].lowerBound) * columns[rank].count, held)
+    let part = parts[rank]
+    let held = range.clamped(to: part.rows)
+    guard !held.isEmpty, !part.columns.isEmpty else { return nil }
+    return ((held.lowerBound - part.rows.lowerBound) * part.columns.count, held)
   }
+}
 
-  func columns(_ rank: Int) -> Range<Int> { columns[rank] }
+extension TensorCut.Part {
+  /// - Parameters:
+  ///   - block: rows and columns of the weight that the rank holds.
+  ///   - isVector: the file has no second extent of 1: FP8 scales.
+  init(
+    _ tensor: PlannedTensor, of step: PlannedStep, _ block: (rows: Range<Int>, columns: Range<Int>), file: Int,
+    name: String, isVector: Bool
+  ) throws {
+    let width = tensor.elementType.bits / 8
+    let own = tensor.shape.rank < 2 ? 1 : tensor.shape.dimensions[1]
+    let whole = max(step.input.columnCount, 1)
+    // Rows are the weight's, but for an adapter's A. Columns are its columns, or groups of them; one that is a whole row's
+    // goes to every rank.
+    rows = tensor.shape.rows == step.input.rowCount ? block.rows : 0..<tensor.shape.rows
+    let held = own == 1 ? 0..<1 : block.columns.lowerBound * own / whole..<block.columns.upperBound * own / whole
+    columns = held.lowerBound * width..<held.upperBound * width
+    let shape: Shape = isVector || tensor.shape.rank < 2 ? [rows.count] : [rows.count, held.count]
+    info = try TensorInfo(name: name, elementType: tensor.elementType, shape: shape)
+    self.file = file
+  }
 }
 
 /// Takes whole rows of whole tensors and gives each rank its part.
@@ -116,16 +178,16 @@ final class MetaWriter: OutputWriter {
     precondition(
       offset % cut.rowByteCount == 0 && bytes.count % cut.rowByteCount == 0, "tensors are written in whole rows")
     let range = offset / cut.rowByteCount..<(offset + bytes.count) / cut.rowByteCount
-    for rank in cut.ranks {
+    for (rank, part) in cut.parts.enumerated() {
       guard let (start, rows) = cut.part(rows: range, rank: rank) else { continue }
-      let columns = cut.columns(rank)
-      if columns.count == cut.rowByteCount {
-        let from = (rows.lowerBound - range.lowerBound) * cut.rowByteCount
-        try writers[rank].write(name, at: start, bytes.extracting(from..<from + rows.count * cut.rowByteCount))
+      let writer = writers[part.file]
+      let first = rows.lowerBound - range.lowerBound
+      if part.columns.count == cut.rowByteCount {
+        let from = first * cut.rowByteCount
+        try writer.write(part.info.name, at: start, bytes.extracting(from..<from + rows.count * cut.rowByteCount))
       } else {
-        let gathered = Self.gather(
-          bytes, columns, cut.rowByteCount, first: rows.lowerBound - range.lowerBound, rows.count)
-        try writers[rank].write(name, at: start, gathered.span)
+        let gathered = Self.gather(bytes, part.columns, cut.rowByteCount, first: first, rows.count)
+        try writer.write(part.info.name, at: start, gathered.span)
       }
     }
   }

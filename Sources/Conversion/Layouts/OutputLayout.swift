@@ -3,39 +3,22 @@ internal import Checkpoints
 internal import Llama
 internal import Quantization
 internal import SafetensorsFormat
+internal import Tensors
 
 /// Which layout a conversion writes, decided from input and options, and what that layout demands.
 struct OutputLayout {
   let layout: Checkpoint.Layout
   private let shards: Int
+  private let rules: TensorParallelRules
   /// What readers of the layout will not understand.
   let warnings: [String]
 
   /// - Throws: `ConversionFailure` of kind `.usage` for options that no layout can satisfy together.
   init(_ checkpoint: Checkpoint, _ options: ConversionOptions) throws {
-    var layout = options.layout ?? checkpoint.layout
-    if case .fp8(let recipe) = options.target {
-      guard options.layout != .meta else {
-        throw ConversionFailure(.usage, "\(recipe.rawValue) is a layout of safetensors; --format pth cannot hold it")
-      }
-      layout = .huggingFace
-    }
-    if checkpoint.layout == .meta, options.target == .unchanged,
-      checkpoint.tensors.contains(where: { $0.quantization != nil })
-    {
-      // w2 has a scale for each row of each shard: no other layout, and no other number of shards, can hold that exactly.
-      throw ConversionFailure(
-        .usage,
-        "\(checkpoint.path): the model is quantized; Meta's FP8 is not written yet, and its w2 cannot be merged as it is: add --to bf16, f16 or f32"
-      )
-    }
+    layout = try Self.layout(checkpoint, options)
+    rules = TensorParallelRules(embeddingSplit: checkpoint.configuration.metaEmbeddingSplit)
+    var warnings: [String] = []
     if layout == .meta {
-      if options.target == .unchanged, let tensor = checkpoint.tensors.first(where: { $0.quantization != nil }) {
-        throw ConversionFailure(
-          .usage,
-          "\(checkpoint.path): \(NamingDialect.huggingFace.name(for: tensor.role)) is quantized, which --format pth cannot hold; add --to bf16"
-        )
-      }
       shards = options.tensorParallel ?? checkpoint.shardCount
       warnings = MetaParameters.remarks(for: checkpoint.configuration, shards: shards)
     } else {
@@ -44,12 +27,58 @@ struct OutputLayout {
           .usage, "--tp cuts Meta checkpoints; it needs --format pth (safetensors are cut by size: --max-shard-size)")
       }
       shards = 1
-      warnings = []
     }
-    self.layout = layout
+    let quantized = checkpoint.tensors.filter { $0.quantization != nil }
+    if !quantized.isEmpty && !options.target.dequantizes {
+      let carried = CarriedQuantization(checkpoint, shards: shards)
+      for tensor in quantized {
+        guard let obstacle = layout == .meta ? carried.obstacleInMeta(tensor) : carried.obstacleInHuggingFace(tensor)
+        else { continue }
+        let name = checkpoint.dialect.name(for: tensor.role)
+        throw ConversionFailure(
+          .usage, "\(checkpoint.path): \(name) is quantized, and \(obstacle); add --to bf16, f16 or f32")
+      }
+      if layout == .huggingFace && checkpoint.layout == .meta && options.target != .fp8(.fp8FBGEMM) {
+        warnings.append(
+          "Meta bounds row maxima of activations by \(Int(QuantizationConfiguration.metaActivationBound)) when it serves the model, which this layout cannot say; --to fp8-fbgemm writes one that can"
+        )
+      }
+    }
+    self.warnings = warnings
+  }
+
+  private static func layout(_ checkpoint: Checkpoint, _ options: ConversionOptions) throws -> Checkpoint.Layout {
+    switch options.target {
+    case .fp8(.fp8Meta): return options.layout ?? .huggingFace
+    case .fp8(let recipe):
+      guard options.layout != .meta else {
+        throw ConversionFailure(
+          .usage,
+          "\(recipe.rawValue) is a layout of safetensors; --format pth can hold fp8-meta and int4-meta")
+      }
+      return .huggingFace
+    case .int4Meta:
+      guard options.layout != .huggingFace else {
+        throw ConversionFailure(.usage, "int4-meta is a layout of Meta checkpoints; use it with --format pth")
+      }
+      return .meta
+    case .unchanged, .element: return options.layout ?? checkpoint.layout
+    }
   }
 
   var dialect: NamingDialect { layout == .meta ? .meta : .huggingFace }
+
+  /// Elements of a row that share a scale when a matrix is rounded to FP8 with a scale for each row: each shard of a Meta
+  /// checkpoint has scales for what it holds of a row.
+  func columnsOfOneScale(_ role: TensorRole, columns: Int) -> Int {
+    layout == .meta && rules.split(of: role) == .columns ? columns / shards : columns
+  }
+
+  /// Under which name the scales of a weight are planned. In Meta's FP8 files they have another one for each rank.
+  func scaleName(_ role: TensorRole, of codes: ElementType) -> String {
+    layout == .meta && codes == .i8
+      ? MetaQuantizedNames.integerScalesName(of: role) : dialect.name(for: role) + "_scale"
+  }
 
   /// The places of all tensors, and the files whose bytes are known now.
   func plan(
@@ -67,12 +96,41 @@ struct OutputLayout {
     case .meta:
       let output: MetaOutput
       do {
-        output = try MetaOutput(steps, checkpoint.configuration, shards: shards)
+        try checkGroups(steps)
+        output = try MetaOutput(steps, checkpoint.configuration, rules, shards: shards)
       } catch let failure as ParseFailure {
         throw ConversionFailure(.usage, "--tp \(shards): \(failure)")
       }
-      let parameters = MetaParameters.document(for: checkpoint.configuration, shards: shards)
+      let parameters = MetaParameters.document(
+        for: checkpoint.configuration, shards: shards, integers: try Self.integers(checkpoint, options.target))
       return (output, [Self.document("params.json", parameters)])
+    }
+  }
+
+  /// Groups of int4 codes lie within a shard.
+  private func checkGroups(_ steps: [PlannedStep]) throws {
+    for step in steps {
+      guard case .quantizeIntegers(.int4Groups(let size)) = step.operation else { continue }
+      let columns = columnsOfOneScale(step.input.role, columns: step.input.columnCount)
+      guard columns % size == 0 else {
+        throw ConversionFailure(
+          .usage,
+          "\(step.weight.name): the \(columns) columns of a shard are no whole number of groups of \(size); use fewer shards (--tp)"
+        )
+      }
+    }
+  }
+
+  /// What `params.json` says of int4 codes: the input's own words, or those for what is written.
+  private static func integers(
+    _ checkpoint: Checkpoint, _ target: TargetType
+  ) throws -> (MetaParameters.Quantization, MetaParameters.Adapters?)? {
+    switch target {
+    case .int4Meta: return (.init(groupSize: IntegerRecipe.metaGroupSize, usesSpinQuant: false), nil)
+    case .unchanged where checkpoint.layout == .meta:
+      let parameters = try MetaParameters(parsing: checkpoint.configurationDocument)
+      return parameters.quantization.map { ($0, parameters.adapters) }
+    default: return nil
     }
   }
 

@@ -10,6 +10,8 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
   case element(ElementType)
   /// Row-wise FP8 e4m3 by a named recipe.
   case fp8(FP8Recipe)
+  /// Meta's int4 checkpoints: int4 groups in the layers, int8 embedding and head.
+  case int4Meta
 
   /// The value of `--to`.
   public init?(name: String) {
@@ -18,6 +20,7 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
     case "f16", "fp16", "float16": self = .element(.f16)
     case "bf16", "bfloat16": self = .element(.bf16)
     case "fp8_dynamic": self = .fp8(.fp8)
+    case "int4-meta": self = .int4Meta
     case let name:
       guard let recipe = FP8Recipe(rawValue: name) else { return nil }
       self = .fp8(recipe)
@@ -25,13 +28,14 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// All names to show in help.
-  public static let names = FP8Recipe.allCases.map(\.rawValue) + ["bf16", "f16", "f32"]
+  public static let names = FP8Recipe.allCases.map(\.rawValue) + ["int4-meta", "bf16", "f16", "f32"]
 
   public var description: String {
     switch self {
     case .unchanged: "unchanged"
     case .element(let type): type.rawValue.lowercased()
     case .fp8(let recipe): recipe.rawValue
+    case .int4Meta: "int4-meta"
     }
   }
 }

@@ -31,7 +31,7 @@ public struct ConversionPlan: Sendable {
     let selection = try ModuleSelection(checkpoint, options)
     let layout = try OutputLayout(checkpoint, options)
     self.layout = layout.layout
-    let builder = StepBuilder(checkpoint, target: options.target, selection: selection, dialect: layout.dialect)
+    let builder = StepBuilder(checkpoint, target: options.target, selection: selection, layout: layout)
     steps = try checkpoint.tensors.map { try builder.step(for: $0) }
     (self.output, documents) = try layout.plan(steps, checkpoint, options, selection)
     input = checkpoint
@@ -61,6 +61,7 @@ public struct ConversionPlan: Sendable {
       case .copy: 2 * bytes
       case .convert: 2 * bytes + 8 * elements
       case .quantizeFP8: 2 * bytes + 6 * elements
+      case .quantizeIntegers: 2 * bytes + 10 * elements
       }
     }
     return program + UInt64(options.threads) * (widest.max() ?? 0)

@@ -2,6 +2,7 @@ internal import ByteIO
 internal import Checkpoints
 internal import Llama
 internal import Quantization
+internal import Tensors
 
 /// Which modules a recipe quantizes, after `--ignore` and `--only`.
 struct ModuleSelection {
@@ -14,20 +15,19 @@ struct ModuleSelection {
   init(_ checkpoint: Checkpoint, _ options: ConversionOptions) throws {
     guard case .fp8(let recipe) = options.target else {
       guard options.ignore.isEmpty && options.only.isEmpty else {
-        throw ConversionFailure(
-          .usage, "--ignore and --only choose what is quantized; they need --to with a quantized type")
+        let reason =
+          options.target == .int4Meta
+          ? "Meta's loader takes every module for int4"
+          : "they need --to with a quantized type"
+        throw ConversionFailure(.usage, "--ignore and --only choose what is quantized; \(reason)")
       }
       kept = []
       warnings = []
-      quantized = []
+      quantized = options.target == .int4Meta ? try Self.allMatrices(of: checkpoint) : []
       return
     }
-    if let tensor = checkpoint.tensors.first(where: { $0.quantization != nil }) {
-      throw ConversionFailure(
-        .usage,
-        "\(checkpoint.path): the model is quantized already (\(NamingDialect.huggingFace.name(for: tensor.role)) is \(tensor.elementType)); rounding it twice would hurt: convert it with --to bf16 first, or start from the original"
-      )
-    }
+    let takesOver = Self.isLaidOutAnew(checkpoint, recipe) && options.ignore.isEmpty && options.only.isEmpty
+    if !takesOver { try Self.refuseQuantized(checkpoint) }
     let modules = checkpoint.tensors.filter { $0.role.isLinear }.map {
       ($0.role, NamingDialect.huggingFace.moduleName(of: $0.role))
     }
@@ -56,6 +56,36 @@ struct ModuleSelection {
     warnings = FusedModules.split(among: modules.map(\.1), groups: Self.fusedGroups) {
       !keptNames.contains(Array($0.utf8))
     }.map { "\($0); vLLM fuses these projections and refuses a model that treats them differently" }
+  }
+
+  /// Embedding, head and all linears of the layers.
+  private static func allMatrices(of checkpoint: Checkpoint) throws -> Set<TensorRole> {
+    try refuseQuantized(checkpoint)
+    return Set(checkpoint.tensors.map(\.role).filter { $0.isLinear || $0 == .tokenEmbedding })
+  }
+
+  private static func refuseQuantized(_ checkpoint: Checkpoint) throws {
+    guard let tensor = checkpoint.tensors.first(where: { $0.quantization != nil }) else { return }
+    throw ConversionFailure(
+      .usage,
+      "\(checkpoint.path): the model is quantized already (\(checkpoint.dialect.name(for: tensor.role)) is \(tensor.elementType)); rounding it twice would hurt: convert it with --to bf16 first, or start from the original"
+    )
+  }
+
+  /// The model has just the codes and scales that the recipe gives, perhaps in another layout: they are taken over.
+  private static func isLaidOutAnew(_ checkpoint: Checkpoint, _ recipe: FP8Recipe) -> Bool {
+    guard recipe.layerSelection == .innerFeedForward else { return false }
+    let layerCount = checkpoint.configuration.layerCount
+    return checkpoint.tensors.contains { $0.quantization != nil }
+      && checkpoint.tensors.allSatisfy { tensor in
+        let isChosen =
+          tensor.role.isLinear
+          && recipe.selectsLinear(
+            inLayer: tensor.role.layer, isFeedForward: tensor.role.isFeedForward, layerCount: layerCount)
+        guard let quantization = tensor.quantization else { return !isChosen }
+        return isChosen && tensor.elementType == .f8e4m3 && quantization.scaleType == .f32
+          && quantization.companions.isEmpty
+      }
   }
 
   /// Projections that vLLM concatenates into one matrix.

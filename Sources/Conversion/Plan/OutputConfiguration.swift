@@ -1,5 +1,6 @@
 internal import ByteIO
 internal import Checkpoints
+internal import Llama
 internal import Quantization
 internal import Tensors
 
@@ -11,7 +12,15 @@ enum OutputConfiguration {
   static func document(_ checkpoint: Checkpoint, target: TargetType, selection: ModuleSelection) -> JSONValue {
     guard var document = checkpoint.huggingFaceDocument.object else { return checkpoint.huggingFaceDocument }
     switch target {
-    case .unchanged: break
+    case .unchanged:
+      guard checkpoint.layout == .meta else { break }
+      let linears = checkpoint.tensors.filter { $0.role.isLinear }
+      guard linears.contains(where: { $0.quantization != nil }) else { break }
+      // Meta's codes and scales, in the layout that every server reads.
+      document[quantizationKey] = QuantizationConfiguration.document(
+        for: .fp8Meta,
+        kept: linears.filter { $0.quantization == nil }.map { NamingDialect.huggingFace.moduleName(of: $0.role) })
+    case .int4Meta: break  // never in this layout
     case .element(let type):
       document[quantizationKey] = nil
       setElementType(type, in: &document)

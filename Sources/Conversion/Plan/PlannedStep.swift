@@ -6,23 +6,25 @@ public import Tensors
 /// What happens to one logical tensor: its rows in the output's order, the operation, and the tensors written.
 public struct PlannedStep: Sendable {
   public let input: LogicalTensor
-  /// The input's rows in the row order of the output layout.
-  public let rows: RowExpression
-  /// Row-wise scales of a quantized input in the row order of the output layout; other scales as they are stored.
-  public let scales: RowExpression?
+  /// The input with its rows, and scales of rows, in the row order of the output layout.
+  public let source: LogicalTensor
   public let operation: Operation
   public let weight: PlannedTensor
   /// The scales written beside the weight, if any.
   public let scale: PlannedTensor?
   /// What else is carried over with the weight as it is stored.
-  public let companions: [(source: StoredRows, tensor: PlannedTensor)]
+  public let companions: [(rows: RowExpression, tensor: PlannedTensor)]
+
+  public var rows: RowExpression { source.rows }
 
   public enum Operation: Sendable, Equatable, CustomStringConvertible {
     /// Bytes as they are, scales too.
     case copy
     /// Values widened (and codes multiplied by their scales) in binary32, then rounded once to the type.
     case convert(ElementType)
-    case quantizeFP8(FP8Recipe)
+    /// - Parameter columns: elements of a row that share a scale: a whole row, or the part of it that a shard holds.
+    case quantizeFP8(FP8Recipe, columns: Int)
+    case quantizeIntegers(IntegerRecipe)
 
     /// The values of the output are exactly the values of the input.
     public var isExact: Bool { self == .copy }
@@ -31,7 +33,8 @@ public struct PlannedStep: Sendable {
       switch self {
       case .copy: "copy"
       case .convert(let type): "convert to \(type)"
-      case .quantizeFP8(let recipe): "quantize \(recipe.rawValue)"
+      case .quantizeFP8(let recipe, _): "quantize \(recipe.rawValue)"
+      case .quantizeIntegers(let recipe): "quantize to \(recipe)"
       }
     }
   }

@@ -9,11 +9,10 @@ struct StepBuilder {
   private let checkpoint: Checkpoint
   private let target: TargetType
   private let selection: ModuleSelection
-  private let dialect: NamingDialect
+  private let layout: OutputLayout
 
-  /// - Parameter dialect: of the output.
-  init(_ checkpoint: Checkpoint, target: TargetType, selection: ModuleSelection, dialect: NamingDialect) {
-    self.dialect = dialect
+  init(_ checkpoint: Checkpoint, target: TargetType, selection: ModuleSelection, layout: OutputLayout) {
+    self.layout = layout
     self.checkpoint = checkpoint
     self.target = target
     self.selection = selection
@@ -21,20 +20,16 @@ struct StepBuilder {
 
   func step(for tensor: LogicalTensor) throws -> PlannedStep {
     let operation = try operation(for: tensor)
-    let name = dialect.name(for: tensor.role)
+    let name = layout.dialect.name(for: tensor.role)
     let type: ElementType =
       switch operation {
       case .copy: tensor.elementType
       case .convert(let type): type
       case .quantizeFP8: .f8e4m3
+      case .quantizeIntegers: .i8
       }
     return PlannedStep(
-      input: tensor,
-      rows: inOutputOrder(tensor.rows, role: tensor.role),
-      scales: tensor.quantization.map { quantization in
-        quantization.scheme.isRowWise ? inOutputOrder(quantization.scales, role: tensor.role) : quantization.scales
-      },
-      operation: operation,
+      input: tensor, source: inOutputOrder(tensor), operation: operation,
       weight: try planned(name, type, tensor.shape),
       scale: try scale(for: tensor, operation: operation, weightName: name),
       companions: operation == .copy ? try companions(of: tensor) : [])
@@ -46,8 +41,11 @@ struct StepBuilder {
     case .element(let type):
       return tensor.quantization == nil && tensor.elementType == type ? .copy : .convert(type)
     case .fp8(let recipe):
+      guard selection.isQuantized(tensor.role), tensor.quantization == nil else { return .copy }
+      return .quantizeFP8(recipe, columns: layout.columnsOfOneScale(tensor.role, columns: tensor.columnCount))
+    case .int4Meta:
       guard selection.isQuantized(tensor.role) else { return .copy }
-      return .quantizeFP8(recipe)
+      return .quantizeIntegers(tensor.role.layer == nil ? .int8Rows : .int4Groups(IntegerRecipe.metaGroupSize))
     }
   }
 
@@ -60,18 +58,33 @@ struct StepBuilder {
       guard let quantization = tensor.quantization, let stored = quantization.scales.storedTensors.first else {
         return nil
       }
-      // The reader knew the scale by this name, and so will the next one.
-      return try planned(stored.tensor.name, quantization.scaleType, quantization.scaleShape)
-    case .quantizeFP8(let recipe):
+      // Where the dialect stays, the reader knew the scale by its name, and so will the next one.
+      let keepsName = checkpoint.layout == .huggingFace && layout.layout == .huggingFace
+      let name = keepsName ? stored.tensor.name : layout.scaleName(tensor.role, of: tensor.elementType)
+      return try planned(name, quantization.scaleType, quantization.scaleShape)
+    case .quantizeFP8(let recipe, let columns):
       return try planned(
-        weightName + "_scale", recipe.scaleType(forWeight: tensor.elementType), [tensor.rowCount, 1])
+        layout.scaleName(tensor.role, of: .f8e4m3), recipe.scaleType(forWeight: tensor.elementType),
+        [tensor.rowCount, tensor.columnCount / columns])
+    case .quantizeIntegers(let recipe):
+      return try planned(
+        layout.scaleName(tensor.role, of: .i8), IntegerRecipe.scaleType,
+        recipe.scaleShape(rows: tensor.rowCount, columns: tensor.columnCount))
     }
   }
 
-  private func companions(of tensor: LogicalTensor) throws -> [(source: StoredRows, tensor: PlannedTensor)] {
-    try (tensor.quantization?.companions ?? []).map {
-      ($0, try planned($0.tensor.name, $0.tensor.elementType, $0.tensor.shape))
+  private func companions(of tensor: LogicalTensor) throws -> [(rows: RowExpression, tensor: PlannedTensor)] {
+    guard let quantization = tensor.quantization else { return [] }
+    var companions = try quantization.companions.map {
+      (rows: RowExpression.stored($0), tensor: try planned($0.tensor.name, $0.tensor.elementType, $0.tensor.shape))
     }
+    if let adapter = quantization.adapter {
+      let names = MetaQuantizedNames.adapterNames(of: tensor.role)
+      companions.append(
+        (.stored(adapter.a), try planned(names.a, adapter.a.tensor.elementType, adapter.a.tensor.shape)))
+      companions.append((adapter.b, try planned(names.b, adapter.bType, [tensor.rowCount, adapter.rank])))
+    }
+    return companions
   }
 
   private func planned(_ name: String, _ type: ElementType, _ shape: Shape) throws -> PlannedTensor {
@@ -79,10 +92,9 @@ struct StepBuilder {
   }
 
   /// Canonical rows in the order of the output's dialect.
-  private func inOutputOrder(_ rows: RowExpression, role: TensorRole) -> RowExpression {
-    guard let permutation = dialect.rowOrder(of: role, headDimension: checkpoint.configuration.headDimension) else {
-      return rows
-    }
-    return rows.permuted(by: permutation.inverse)
+  private func inOutputOrder(_ tensor: LogicalTensor) -> LogicalTensor {
+    let dimension = checkpoint.configuration.headDimension
+    guard let permutation = layout.dialect.rowOrder(of: tensor.role, headDimension: dimension) else { return tensor }
+    return tensor.permuted(by: permutation.inverse)
   }
 }

@@ -27,13 +27,11 @@ struct TileWorker: Sendable {
       }
       try sink.write(
         step.weight.name, at: rows.lowerBound * step.rows.rowByteCount, input.span.extracting(0..<byteCount))
-      if tile == 0, let scale = step.scale, let rows = step.scales {
-        let bytes = try rows.bytes(rows: 0..<rows.rowCount)
-        try sink.write(scale.name, at: 0, bytes.span)
-      }
-      for companion in tile == 0 ? step.companions : [] {
-        let bytes = try companion.source.source.bytes(of: companion.source.tensor.name)
-        try sink.write(companion.tensor.name, at: 0, bytes.span)
+      if tile == 0 {
+        if let scale = step.scale, let rows = step.source.quantization?.scales {
+          try Self.copy(rows, to: scale.name, of: sink)
+        }
+        for companion in step.companions { try Self.copy(companion.rows, to: companion.tensor.name, of: sink) }
       }
       return nil
     case .convert(let type):
@@ -51,24 +49,70 @@ struct TileWorker: Sendable {
         step.weight.name, at: rows.lowerBound * step.input.columnCount * type.bits / 8,
         output.span.extracting(0..<size))
       return nil
-    case .quantizeFP8(let recipe):
+    case .quantizeFP8(let recipe, let columns):
+      return try quantize(step, rows, byteCount, recipe, scaleColumns: columns, into: sink)
+    case .quantizeIntegers(let recipe):
       return try quantize(step, rows, byteCount, recipe, into: sink)
     }
   }
 
+  /// What belongs to a weight and is small beside it, in pieces of a tile's size.
+  private static func copy(_ rows: RowExpression, to name: String, of sink: any TensorSink) throws {
+    guard rows.rowByteCount > 0 else { return }
+    let count = max(1, PlannedStep.tileByteCount / rows.rowByteCount)
+    for start in stride(from: 0, to: rows.rowCount, by: count) {
+      let bytes = try rows.bytes(rows: start..<min(start + count, rows.rowCount))
+      try sink.write(name, at: start * rows.rowByteCount, bytes.span)
+    }
+  }
+
   private mutating func quantize(
-    _ step: PlannedStep, _ rows: Range<Int>, _ byteCount: Int, _ recipe: FP8Recipe, into sink: any TensorSink
+    _ step: PlannedStep, _ rows: Range<Int>, _ byteCount: Int, _ recipe: FP8Recipe, scaleColumns: Int,
+    into sink: any TensorSink
   ) throws -> QuantizationStatistics {
     let columns = step.input.columnCount
-    let width = recipe.scaleType(forWeight: step.input.elementType).bits / 8
-    let statistics = try Self.quantize(
-      step, rows, input, byteCount, recipe, codes: &output, scales: &scales, scaleWidth: width)
+    let count = rows.count * columns
+    let scaleSize = columns / scaleColumns * recipe.scaleType(forWeight: step.input.elementType).bits / 8
+    Self.grow(&output, to: count, with: 0)
+    Self.grow(&scales, to: rows.count * scaleSize, with: 0)
+    let input = input
+    let statistics = try Self.borrowing(&output, count, &scales, rows.count * scaleSize) { codes, scales in
+      try recipe.quantize(
+        input.span.extracting(0..<byteCount).rawBytes, type: step.input.elementType, firstRow: rows.lowerBound,
+        columns: columns, scaleColumns: scaleColumns, codes: &codes, scales: &scales)
+    }
+    try write(step, rows, scaleSize: scaleSize, into: sink)
+    return statistics
+  }
+
+  private mutating func quantize(
+    _ step: PlannedStep, _ rows: Range<Int>, _ byteCount: Int, _ recipe: IntegerRecipe, into sink: any TensorSink
+  ) throws -> QuantizationStatistics {
+    let columns = step.input.columnCount
+    let count = rows.count * columns
+    let scaleSize = columns / recipe.groupSize(columns) * IntegerRecipe.scaleType.bits / 8
+    try Self.checkFinite(
+      input.span.extracting(0..<byteCount).rawBytes, step.input.elementType.floatFormat, step, rows)
+    try Self.widen(step, rows, input, byteCount, into: &floats, count)
+    Self.grow(&output, to: count, with: 0)
+    Self.grow(&scales, to: rows.count * scaleSize, with: 0)
+    let floats = floats
+    let statistics = Self.borrowing(&output, count, &scales, rows.count * scaleSize) { codes, scales in
+      recipe.quantize(floats.span.extracting(0..<count), columns: columns, codes: &codes, scales: &scales)
+    }
+    try write(step, rows, scaleSize: scaleSize, into: sink)
+    return statistics
+  }
+
+  /// Codes and scales of rows, as the last quantization left them.
+  private func write(_ step: PlannedStep, _ rows: Range<Int>, scaleSize: Int, into sink: any TensorSink) throws {
+    let columns = step.input.columnCount
     try sink.write(
       step.weight.name, at: rows.lowerBound * columns, output.span.extracting(0..<rows.count * columns))
     if let scale = step.scale {
-      try sink.write(scale.name, at: rows.lowerBound * width, scales.span.extracting(0..<rows.count * width))
+      try sink.write(
+        scale.name, at: rows.lowerBound * scaleSize, scales.span.extracting(0..<rows.count * scaleSize))
     }
-    return statistics
   }
 
   private static func checkFinite(
@@ -102,7 +146,7 @@ struct TileWorker: Sendable {
     grow(&values, to: count, with: 0)
     var span = values.mutableSpan
     var part = span.part(0..<count)
-    try step.widen(bytes.span.extracting(0..<byteCount).rawBytes, rows: rows, inOutputOrder: true, into: &part)
+    try step.source.widen(bytes.span.extracting(0..<byteCount).rawBytes, rows: rows, into: &part)
   }
 
   private static func narrow(
@@ -114,19 +158,14 @@ struct TileWorker: Sendable {
     return NumberFormat.narrow(values.span.extracting(0..<count), to: type.floatFormat, into: &part)
   }
 
-  private static func quantize(
-    _ step: PlannedStep, _ rows: Range<Int>, _ bytes: [UInt8], _ byteCount: Int, _ recipe: FP8Recipe,
-    codes: inout [UInt8], scales: inout [UInt8], scaleWidth: Int
-  ) throws -> QuantizationStatistics {
-    let columns = step.input.columnCount
-    grow(&codes, to: rows.count * columns, with: 0)
-    grow(&scales, to: rows.count * scaleWidth, with: 0)
+  private static func borrowing<Result>(
+    _ codes: inout [UInt8], _ codeCount: Int, _ scales: inout [UInt8], _ scaleCount: Int,
+    _ body: (inout MutableSpan<UInt8>, inout MutableSpan<UInt8>) throws -> Result
+  ) rethrows -> Result {
     var codeSpan = codes.mutableSpan
-    var codePart = codeSpan.part(0..<rows.count * columns)
+    var codePart = codeSpan.part(0..<codeCount)
     var scaleSpan = scales.mutableSpan
-    var scalePart = scaleSpan.part(0..<rows.count * scaleWidth)
-    return try recipe.quantize(
-      bytes.span.extracting(0..<byteCount).rawBytes, type: step.input.elementType, firstRow: rows.lowerBound,
-      columns: columns, codes: &codePart, scales: &scalePart)
+    var scalePart = scaleSpan.part(0..<scaleCount)
+    return try body(&codePart, &scalePart)
   }
 }

@@ -22,27 +22,59 @@ struct ValueCheck {
       let after = try written.rows.bytes(rows: rows)
       switch step.operation {
       case .copy: break  // proven by digest
-      case .quantizeFP8(let recipe): try check.codes(before, after, rows, recipe)
+      case .quantizeFP8(let recipe, let columns): try check.codes(before, after, rows, recipe, scaleColumns: columns)
+      case .quantizeIntegers(let recipe): try check.codes(before, after, rows, recipe)
       case .convert(let type): try check.rounding(before, after, rows, to: type)
       }
       try progress(before.count)
     }
   }
 
-  private func codes(_ before: [UInt8], _ after: [UInt8], _ rows: Range<Int>, _ recipe: FP8Recipe) throws {
+  /// The scales of rows as bytes and as numbers.
+  /// - Parameter count: how many there are for each row. Where every shard has the same ones, the reader finds one.
+  private func scales(_ rows: Range<Int>, forEach count: Int) throws -> (bytes: [UInt8], values: [Float]) {
     guard let quantization = written.quantization else { throw failure("it has no scales") }
-    let bytes = try quantization.scales.bytes(rows: rows)
-    let scales: [Float]
+    var bytes = try quantization.scales.bytes(rows: rows)
+    if count > 1, quantization.scheme.isRowWise {
+      let width = quantization.scaleType.bits / 8
+      bytes = rows.indices.flatMap { row -> [UInt8] in
+        let start = (row - rows.lowerBound) * width
+        return (0..<count).flatMap { _ in bytes[start..<start + width] }
+      }
+    }
     do {
-      scales = try WeightScheme.scales(from: bytes, type: quantization.scaleType)
+      return (bytes, try WeightScheme.scales(from: bytes, type: quantization.scaleType))
     } catch {
       throw failure("it has bad scales from row \(rows.lowerBound) on: \(error)")
     }
+  }
+
+  private func codes(_ before: [UInt8], _ after: [UInt8], _ rows: Range<Int>, _ recipe: IntegerRecipe) throws {
+    let columns = written.columnCount
+    let (bytes, scales) = try scales(rows, forEach: 1)
+    let values = try widened(before, rows: rows)
+    if let index = recipe.firstViolation(values.span, columns: columns, codes: after.span, scales: scales) {
+      throw failure("element \(rows.lowerBound * columns + index) is further from its weight than half a step")
+    }
+    var codes = [UInt8](repeating: 0, count: after.count)
+    var factors = [UInt8](repeating: 0, count: bytes.count)
+    var codeSpan = codes.mutableSpan
+    var factorSpan = factors.mutableSpan
+    _ = recipe.quantize(values.span, columns: columns, codes: &codeSpan, scales: &factorSpan)
+    guard codes == after && factors == bytes else {
+      throw failure("its rows from \(rows.lowerBound) on differ from what the same weights give again")
+    }
+  }
+
+  private func codes(
+    _ before: [UInt8], _ after: [UInt8], _ rows: Range<Int>, _ recipe: FP8Recipe, scaleColumns: Int
+  ) throws {
+    let (bytes, scales) = try scales(rows, forEach: written.columnCount / scaleColumns)
     if let index = NumberFormat.firstNonFinite(after.span.rawBytes, format: .e4m3) {
       throw failure("element \(rows.lowerBound * written.columnCount + index) is a NaN code")
     }
     if let index = FP8Rows.firstViolation(
-      before.span.rawBytes, format: step.input.elementType.floatFormat, columns: written.columnCount,
+      before.span.rawBytes, format: step.input.elementType.floatFormat, columns: scaleColumns,
       codes: after.span.rawBytes, scales: scales.span)
     {
       throw failure(
@@ -55,14 +87,14 @@ struct ValueCheck {
     var factorSpan = factors.mutableSpan
     _ = try recipe.quantize(
       before.span.rawBytes, type: step.input.elementType, firstRow: rows.lowerBound, columns: written.columnCount,
-      codes: &codeSpan, scales: &factorSpan)
+      scaleColumns: scaleColumns, codes: &codeSpan, scales: &factorSpan)
     guard codes == after && factors == bytes else {
       throw failure("its rows from \(rows.lowerBound) on differ from what the same weights give again")
     }
   }
 
   private func rounding(_ before: [UInt8], _ after: [UInt8], _ rows: Range<Int>, to type: ElementType) throws {
-    let source = try step.widenedInput(before, rows: rows)
+    let source = try widened(before, rows: rows)
     var target = [Float](repeating: 0, count: source.count)
     var span = target.mutableSpan
     NumberFormat.widen(after.span.rawBytes, from: type.floatFormat, into: &span)
@@ -88,33 +120,14 @@ struct ValueCheck {
     }
   }
 
-  private func failure(_ text: String) -> ConversionFailure {
-    ConversionFailure(.selfCheck, "\(step.weight.name): as written, \(text); the disk or this program is at fault")
-  }
-}
-
-extension PlannedStep {
-  /// The values of input rows, given as stored bytes in the order of `rows` ranges of this step's `rows` expression: codes
-  /// multiplied by their scales in binary32.
-  /// - Parameter inOutputOrder: whether the bytes are in the output's row order or in canonical order.
-  func widenedInput(_ bytes: [UInt8], rows range: Range<Int>, inOutputOrder: Bool = false) throws -> [Float] {
-    var values = [Float](repeating: 0, count: range.count * input.columnCount)
+  private func widened(_ bytes: [UInt8], rows range: Range<Int>) throws -> [Float] {
+    var values = [Float](repeating: 0, count: range.count * step.input.columnCount)
     var span = values.mutableSpan
-    try widen(bytes.span.rawBytes, rows: range, inOutputOrder: inOutputOrder, into: &span)
+    try step.input.widen(bytes.span.rawBytes, rows: range, into: &span)
     return values
   }
 
-  func widen(
-    _ bytes: RawSpan, rows range: Range<Int>, inOutputOrder: Bool, into values: inout MutableSpan<Float>
-  ) throws {
-    guard let quantization = input.quantization else {
-      NumberFormat.widen(bytes, from: input.elementType.floatFormat, into: &values)
-      return
-    }
-    let expression = inOutputOrder ? scales ?? quantization.scales : quantization.scales
-    let scaleBytes = try expression.bytes(rows: 0..<expression.rowCount)
-    let factors = try WeightScheme.scales(from: scaleBytes, type: quantization.scaleType)
-    quantization.scheme.dequantize(
-      codes: bytes, rows: range, columns: input.columnCount, scales: factors.span, into: &values)
+  private func failure(_ text: String) -> ConversionFailure {
+    ConversionFailure(.selfCheck, "\(step.weight.name): as written, \(text); the disk or this program is at fault")
   }
 }

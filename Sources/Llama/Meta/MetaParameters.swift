@@ -66,6 +66,11 @@ public struct MetaParameters: Sendable, Equatable {
     public var groupSize: Int
     /// `spinquant`: the input of the feed-forward block's `down` is rotated online.
     public var usesSpinQuant: Bool
+
+    public init(groupSize: Int, usesSpinQuant: Bool) {
+      self.groupSize = groupSize
+      self.usesSpinQuant = usesSpinQuant
+    }
   }
 
   /// `lora_args`: low-rank adapters beside the quantized linears.

@@ -141,7 +141,7 @@ extension MetaParameters.ScalingKeys {
 
 extension MetaParameters.Quantization {
   /// The one scheme that Meta published.
-  private static let scheme = "int4_weight_int8_dynamic_activation"
+  static let scheme = "int4_weight_int8_dynamic_activation"
 
   init?(_ reader: ConfigurationReader) throws(ParseFailure) {
     guard let value = reader.value("quantization_args") else { return nil }

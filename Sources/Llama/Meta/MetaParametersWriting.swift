@@ -4,8 +4,16 @@ extension MetaParameters {
   /// The `params.json` of a model, as the loaders of its generation read it, for a checkpoint of `shards` shards. What
   /// they have no key for is stated under keys that only this toolkit reads, and only where reading would otherwise
   /// infer something else. `remarks` lists those.
-  public static func document(for configuration: LlamaConfiguration, shards: Int) -> JSONValue {
-    .object(JSONObject(members(configuration, shards) + extraMembers(configuration)))
+  /// - Parameter integers: what the weights' int4 codes mean, where they are such.
+  public static func document(
+    for configuration: LlamaConfiguration, shards: Int, integers: (Quantization, Adapters?)? = nil
+  ) -> JSONValue {
+    var members = members(configuration, shards)
+    if let (quantization, adapters) = integers {
+      members.append(("quantization_args", quantization.document))
+      if let adapters { members.append(("lora_args", adapters.document)) }
+    }
+    return .object(JSONObject(members + extraMembers(configuration)))
   }
 
   /// What Meta's own code will not understand of the document, one sentence each without a final stop.
@@ -120,6 +128,20 @@ extension MetaParameters {
       return members
     default: return []
     }
+  }
+}
+
+extension MetaParameters.Quantization {
+  fileprivate var document: JSONValue {
+    [
+      "scheme": .string(Self.scheme), "group_size": .number(JSONNumber(groupSize)), "spinquant": .bool(usesSpinQuant),
+    ]
+  }
+}
+
+extension MetaParameters.Adapters {
+  fileprivate var document: JSONValue {
+    ["rank": .number(JSONNumber(rank)), "scale": .number(JSONNumber(scale))]
   }
 }
 

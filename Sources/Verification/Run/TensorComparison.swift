@@ -38,21 +38,3 @@ enum TensorComparison {
     }
   }
 }
-
-extension LogicalTensor {
-  /// Rows in canonical order as binary32, codes multiplied by their scales.
-  fileprivate func values(rows range: Range<Int>) throws -> [Float] {
-    let bytes = try rows.bytes(rows: range)
-    var values = [Float](repeating: 0, count: range.count * columnCount)
-    var span = values.mutableSpan
-    guard let quantization else {
-      NumberFormat.widen(bytes.span.rawBytes, from: elementType.floatFormat, into: &span)
-      return values
-    }
-    let scaleBytes = try quantization.scales.bytes(rows: 0..<quantization.scales.rowCount)
-    let factors = try WeightScheme.scales(from: scaleBytes, type: quantization.scaleType)
-    quantization.scheme.dequantize(
-      codes: bytes.span.rawBytes, rows: range, columns: columnCount, scales: factors.span, into: &span)
-    return values
-  }
-}

@@ -1,15 +1,28 @@
 internal import CKernels
 
-extension FP8Rows {
+/// Quantized weights as values: codes multiplied by the scales of their rows or blocks.
+public enum CodeRows {
+  /// values[r, c] = codes[r, c] · scales[r], rounded once to binary32.
+  public static func dequantize(
+    _ codes: RawSpan, format: FloatFormat, columns: Int, scales: Span<Float>, into values: inout MutableSpan<Float>,
+    instructionSet: InstructionSet = .best
+  ) {
+    dequantizeBlocks(
+      codes, format: format, firstRow: 0, columns: columns, blockRows: 1, blockColumns: columns, scales: scales,
+      into: &values, instructionSet: instructionSet)
+  }
+
   /// values[r, c] = codes[r, c] · scales[(firstRow + r) / blockRows, c / blockColumns], rounded once to binary32. Blocks
   /// at the lower and right edge may be partial.
   /// - Parameters:
-  ///   - codes: whole rows of e4m3 codes, the first of which is row `firstRow` of the tensor.
+  ///   - codes: whole rows, the first of which is row `firstRow` of the tensor.
   ///   - scales: of the whole tensor, block row by block row, ⌈columns / blockColumns⌉ in each.
   public static func dequantizeBlocks(
-    _ codes: RawSpan, firstRow: Int, columns: Int, blockRows: Int, blockColumns: Int, scales: Span<Float>,
+    _ codes: RawSpan, format: FloatFormat, firstRow: Int, columns: Int, blockRows: Int, blockColumns: Int,
+    scales: Span<Float>,
     into values: inout MutableSpan<Float>, instructionSet: InstructionSet = .best
   ) {
+    precondition(format.isCode, "codes have scales")
     precondition(columns > 0 && blockRows > 0 && blockColumns > 0 && firstRow >= 0, "sizes are positive")
     precondition(codes.byteCount == values.count && codes.byteCount % columns == 0, "whole rows")
     let rows = values.count / columns
@@ -27,8 +40,8 @@ extension FP8Rows {
           for block in 0..<blocksInRow {
             let column = block * blockColumns
             let start = row * columns + column
-            table.pointee.fp8_dequantize_row(
-              from + start, min(blockColumns, columns - column), scales[firstScale + block], to + start)
+            table.pointee.dequantize_row(
+              from + start, format.native, min(blockColumns, columns - column), scales[firstScale + block], to + start)
           }
         }
       }

@@ -1,0 +1,52 @@
+internal import ByteIO
+internal import Kernels
+internal import Quantization
+internal import Tensors
+
+extension LogicalTensor {
+  /// Turns stored rows into values in binary32: exact for unquantized types; for quantized ones codes times scales, then
+  /// what the quantization adds to them.
+  /// - Parameters:
+  ///   - bytes: the rows of `range` as `rows` gives them.
+  ///   - values: takes `range.count` × `columnCount` values.
+  /// - Throws: `ParseFailure` for scales that are no scales, `FileFailure` when they cannot be read.
+  public func widen(_ bytes: RawSpan, rows range: Range<Int>, into values: inout MutableSpan<Float>) throws {
+    guard let quantization else {
+      NumberFormat.widen(bytes, from: elementType.floatFormat, into: &values)
+      return
+    }
+    let scaleBytes = try quantization.scales.bytes(rows: quantization.scheme.scaleRows(for: range))
+    let factors = try WeightScheme.scales(from: scaleBytes, type: quantization.scaleType)
+    quantization.scheme.dequantize(
+      codes: bytes, format: elementType.floatFormat, rows: range, columns: columnCount, scales: factors.span,
+      into: &values)
+    if let adapter = quantization.adapter { try adapter.add(to: &values, rows: range, columns: columnCount) }
+    if quantization.isRotated { RowTransforms.hadamard(&values, columns: columnCount) }
+  }
+
+  /// The values of the rows of `range`, in the order of `rows`.
+  public func values(rows range: Range<Int>) throws -> [Float] {
+    let bytes = try rows.bytes(rows: range)
+    var values = [Float](repeating: 0, count: range.count * columnCount)
+    var span = values.mutableSpan
+    try widen(bytes.span.rawBytes, rows: range, into: &span)
+    return values
+  }
+}
+
+extension LowRankAdapter {
+  fileprivate func add(to values: inout MutableSpan<Float>, rows range: Range<Int>, columns: Int) throws {
+    let left = try Self.widened(b.bytes(rows: range), bType)
+    let right = try Self.widened(a.source.bytes(of: a.tensor.name), a.tensor.elementType)
+    RowTransforms.addProduct(
+      left.span, right.span, rank: rank, factor: Float(factor), to: &values, columns: columns)
+  }
+
+  private static func widened(_ bytes: [UInt8], _ type: ElementType) -> [Float] {
+    let format = type.floatFormat
+    var values = [Float](repeating: 0, count: bytes.count / format.byteCount)
+    var span = values.mutableSpan
+    NumberFormat.widen(bytes.span.rawBytes, from: format, into: &span)
+    return values
+  }
+}

@@ -1,0 +1,64 @@
+internal import Checkpoints
+internal import Llama
+internal import Quantization
+internal import Tensors
+
+/// Which quantized weights a layout can take over as they are, and what stands in the way of the others.
+struct CarriedQuantization {
+  private let checkpoint: Checkpoint
+  private let shards: Int
+
+  /// - Parameter shards: of the output, if it is a Meta directory.
+  init(_ checkpoint: Checkpoint, shards: Int) {
+    self.checkpoint = checkpoint
+    self.shards = shards
+  }
+
+  private static let perShard = "each shard has scaled its own part of its rows"
+
+  /// Why a Hugging Face directory cannot hold the codes and scales; nil when it can.
+  func obstacleInHuggingFace(_ tensor: LogicalTensor) -> String? {
+    guard checkpoint.layout == .meta, let quantization = tensor.quantization else { return nil }
+    if tensor.elementType == .i8 { return "its int4 codes and int8 rows are a layout of Meta's alone" }
+    guard quantization.scheme.isRowWise else {
+      return "\(Self.perShard), so that the shards cannot be merged exactly"
+    }
+    return nil
+  }
+
+  /// Why a Meta directory cannot hold them.
+  func obstacleInMeta(_ tensor: LogicalTensor) -> String? {
+    guard let quantization = tensor.quantization else { return nil }
+    if checkpoint.layout == .meta {
+      let same = shards == checkpoint.shardCount
+      if tensor.elementType == .i8 {
+        if quantization.adapter != nil && !same { return "its adapter cannot be cut" }
+        guard case .block(_, let size) = quantization.scheme, tensor.role.layer != nil else { return nil }
+        let rules = TensorParallelRules(embeddingSplit: checkpoint.configuration.metaEmbeddingSplit)
+        let isCut = rules.split(of: tensor.role) == .columns
+        return isCut && tensor.columnCount % (shards * size) != 0
+          ? "\(shards) shards would cut its groups of \(size)" : nil
+      }
+      return quantization.scheme.isRowWise || same
+        ? nil : "\(Self.perShard), which only \(checkpoint.shardCount) shards can hold"
+    }
+    guard MetaQuantizedNames.mayBeFP8(tensor.role, layerCount: checkpoint.configuration.layerCount) else {
+      return "Meta's FP8 is of the feed-forward blocks between the first and the last layer only"
+    }
+    guard tensor.elementType == .f8e4m3, quantization.scheme.isRowWise, quantization.scaleType == .f32 else {
+      return
+        "Meta's FP8 has one F32 scale for each row, this has \(quantization.scaleType) for each \(quantization.scheme)"
+    }
+    return nil
+  }
+}
+
+extension Checkpoint {
+  /// Of its files.
+  var dialect: NamingDialect { layout == .meta ? .meta : .huggingFace }
+}
+
+extension TargetType {
+  /// Quantized weights become plain ones.
+  var dequantizes: Bool { if case .element = self { true } else { false } }
+}
