@@ -2,7 +2,7 @@ internal import Kernels
 public import Tensors
 
 /// How the weights of Meta's int4 checkpoints (Llama 3.2 1B and 3B) are rounded to integers, as torchao does it: symmetric,
-/// F32 scales, codes one in a byte. The arithmetic is exact to the bit: `formats/quantization.md`.
+/// F32 scales, codes one in a byte. The arithmetic is exact to the bit: `formats/tensor-parallel.md`.
 public enum IntegerRecipe: Sendable, Hashable, CustomStringConvertible {
   /// Linears of the layers: codes −8 … 7, a scale for each group of so many elements of a row.
   case int4Groups(Int)
