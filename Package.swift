@@ -47,7 +47,7 @@ let package = Package(
     .target(name: "CKernels", cSettings: warningsAreErrors),
     .target(name: "Kernels", dependencies: ["CKernels"], swiftSettings: fence),
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
-    .target(name: "ByteIO", dependencies: ["CZlib"], swiftSettings: fence),
+    .target(name: "ByteIO", dependencies: ["CZlib", "CKernels"], swiftSettings: fence),
     .target(name: "Tensors", dependencies: ["ByteIO"], swiftSettings: safe),
 
     // One folder per format.

@@ -15,20 +15,36 @@ ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
 
 # cp and the conversion both end with their bytes on the disk: cp by sync, the conversion by its own fsync.
 copy() { cp -rL "$model" "$work/copy" && sync -f "$work/copy"; }
-convert() { "$bin/llama-convert" --to fp8 --quiet --threads "$threads" "$model" "$work/fp8"; }
+convert() { "$bin/llama-convert" --quiet --threads "$threads" "$@"; }
 
 cat "$model"/* >/dev/null # into the page cache
 for ((round = 0; round < rounds; round++)); do
-  rm -rf "$work/copy" "$work/fp8"
+  rm -rf "$work"/{copy,fp8,fp8-bare,pth,pth-bare,hf,hf-bare,mp2-bare}
   sync
   seconds copy >>"$work/cp.times"
-  seconds convert >>"$work/fp8.times"
+  seconds convert --to fp8 "$model" "$work/fp8" >>"$work/fp8.times"
+  seconds convert --to fp8 --no-file-sums "$model" "$work/fp8-bare" >>"$work/fp8-bare.times"
+  seconds convert --format pth --tp 4 "$model" "$work/pth" >>"$work/pth.times"
+  seconds convert --format pth --tp 4 --no-file-sums "$model" "$work/pth-bare" >>"$work/pth-bare.times"
+  seconds convert --tp 2 --no-file-sums "$work/pth-bare" "$work/mp2-bare" >>"$work/mp2-bare.times"
+  seconds convert --format safetensors "$work/pth" "$work/hf" >>"$work/hf.times"
+  seconds convert --format safetensors --no-file-sums "$work/pth-bare" "$work/hf-bare" >>"$work/hf-bare.times"
 done
 cp=$(median <"$work/cp.times")
-fp8=$(median <"$work/fp8.times")
+row() {
+  local time
+  time=$(median <"$work/$1.times")
+  printf "%-42s %7.3f s  %5s x cp\n" "$2" "$time" "$(ratio "$time" "$cp")"
+}
 echo "model $model, $threads threads, medians of $rounds interleaved rounds"
-printf "cp             %.3f s\n" "$cp"
-printf -- "--to fp8       %.3f s, %s x cp\n" "$fp8" "$(ratio "$fp8" "$cp")"
+row cp "cp, and sync"
+row fp8 "--to fp8"
+row fp8-bare "--to fp8, no file sums"
+row pth "safetensors to 4 .pth shards"
+row pth-bare "safetensors to 4 .pth shards, no file sums"
+row mp2-bare "4 shards to 2, no file sums"
+row hf "4 shards to safetensors"
+row hf-bare "4 shards to safetensors, no file sums"
 
 tokens=${BENCH_TOKENS:-2048}
 text=Tests/Fixtures/eval.txt

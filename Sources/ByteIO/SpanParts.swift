@@ -1,3 +1,11 @@
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#else
+  internal import Darwin
+#endif
+
 extension MutableSpan where Element == UInt8 {
   /// The bytes of `range`, lent for writing; the whole is borrowed meanwhile.
   @_lifetime(&self)
@@ -17,6 +25,17 @@ extension MutableSpan where Element == UInt8 {
 }
 
 extension Span where Element == UInt8 {
+  /// Whether all bytes are the same.
+  public func isEqual(to other: Span<UInt8>) -> Bool {
+    guard count == other.count else { return false }
+    return withUnsafeBufferPointer { one in
+      other.withUnsafeBufferPointer { two in
+        guard let left = one.baseAddress, let right = two.baseAddress else { return true }
+        return memcmp(left, right, one.count) == 0
+      }
+    }
+  }
+
   /// The same bytes untyped, for parsers. (The standard library's `bytes` counts as unsafe since it admits elements with
   /// padding, which bytes have not.)
   public var rawBytes: RawSpan {

@@ -33,6 +33,12 @@ struct Convert: ParsableCommand {
   var maximumShardSize = ByteCountArgument(5_000_000_000)
   @Flag(help: "Replace an existing output, in one step, once the new one is complete.")
   var force = false
+  @Flag(
+    name: .customLong("file-sums"), inversion: .prefixedNo,
+    help:
+      "Write SHA256SUMS (and Meta's checklist.chk), and record the inputs' sums. Most of the time of a plain copy; tensors are proven and digested without it too."
+  )
+  var fileSums = true
   @Flag(name: .customLong("dry-run"), help: "Print what would be done, write nothing.")
   var dryRun = false
   @Option(help: "Before publication, judge the candidate's perplexity drift against IN on this text.")
@@ -75,7 +81,7 @@ struct Convert: ParsableCommand {
     ConversionOptions(
       target: to ?? .unchanged, layout: format?.layout, tensorParallel: tensorParallel, ignore: ignore, only: only,
       maximumShardSize: maximumShardSize.bytes,
-      threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force)
+      threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force, sumsFiles: fileSums)
   }
 
   private func convert(_ checkpoint: Checkpoint, _ plan: ConversionPlan, _ console: Console) throws {

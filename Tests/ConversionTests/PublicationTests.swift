@@ -140,7 +140,7 @@ struct PublicationTests {
     #expect(files.allSatisfy { ($0["sha256"] as? String)?.count == 64 && $0["bytes"] is Int })
     try checkTensors(try #require(record["tensors"] as? [[String: Any]]))
     let proof = try #require(record["self_check"] as? [String: Int])
-    #expect(proof == ["proven_equal_by_digest": 10, "checked_value_by_value": 28])
+    #expect(proof == ["proven_equal": 10, "checked_value_by_value": 28])
     let whole = try text(out + "/llama-convert.json")
     #expect(!whole.contains(model.parent) && !whole.contains("\"/") && !whole.contains(NSUserName() + "@"))
   }
@@ -180,5 +180,28 @@ struct PublicationTests {
     let new = try contents(ofDirectory: out)
     #expect(new != old && new.keys == old.keys)
     #expect(try FileManager.default.contentsOfDirectory(atPath: model.parent).sorted() == ["model", "out"])
+  }
+
+  @Test("Without sums of files all else is the same, and the input's own list is compared nevertheless")
+  func withoutFileSums() throws {
+    var options = ConversionOptions(layout: .meta, tensorParallel: 2)
+    try convert(model.path, to: out, options)
+    options.sumsFiles = false
+    try convert(model.path, to: model.beside("bare"), options)
+    let (full, bare) = (try contents(ofDirectory: out), try contents(ofDirectory: model.beside("bare")))
+    #expect(Set(full.keys).subtracting(bare.keys) == ["SHA256SUMS", "checklist.chk"])
+    for (name, bytes) in bare where name != "llama-convert.json" { #expect(full[name] == bytes, "\(name)") }
+    let record = try foundationJSON(model.beside("bare") + "/llama-convert.json")
+    let files = try #require((record["input"] as? [String: Any])?["files"] as? [[String: Any]])
+    #expect(!files.isEmpty && files.allSatisfy { $0["sha256"] is NSNull })
+    let one = try #require(record["tensors"] as? [[String: Any]])
+    #expect(one.allSatisfy { ($0["sha256"] as? String)?.count == 64 })
+
+    let shard = URL(filePath: out + "/params.json")
+    try Data((try text(shard.path) + " ").utf8).write(to: shard)
+    let failure = #expect(throws: ParseFailure.self) {
+      try convert(out, to: model.beside("x"), ConversionOptions(layout: .huggingFace, sumsFiles: false))
+    }
+    #expect(failure?.message.contains("MD5") == true)
   }
 }

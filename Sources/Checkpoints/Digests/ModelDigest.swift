@@ -47,12 +47,17 @@ extension LogicalTensor {
   private static let tileByteCount = 1 << 20
 
   /// SHA-256 over role, element type, shape and canonical bytes; for a quantized weight over codes and scales.
-  /// - Parameter progress: told the bytes read; may throw to stop.
-  public func digest(progress: (_ bytes: Int) throws -> Void = { _ in }) throws -> String {
+  /// - Parameters:
+  ///   - progress: told the bytes read; may throw to stop.
+  ///   - visit: lent the stored rows of the weight, in canonical order, while they are in the processor's cache.
+  public func digest(
+    progress: (_ bytes: Int) throws -> Void = { _ in },
+    visit: (_ rows: Range<Int>, _ bytes: ArraySlice<UInt8>) throws -> Void = { _, _ in }
+  ) throws -> String {
     var sum = SHA256Sum()
     let extents = shape.dimensions.map(String.init).joined(separator: "x")
     sum.update("llama-tensor/1\n\(role.canonicalText)\n\(elementType) \(extents)\n")
-    try Self.update(&sum, with: rows, progress: progress)
+    try Self.update(&sum, with: rows, progress: progress, visit: visit)
     if let quantization {
       let extents = quantization.scaleShape.dimensions.map(String.init).joined(separator: "x")
       sum.update("\nscale \(quantization.scheme.canonicalText) \(quantization.scaleType) \(extents)\n")
@@ -75,7 +80,8 @@ extension LogicalTensor {
   }
 
   private static func update(
-    _ sum: inout SHA256Sum, with rows: RowExpression, progress: (Int) throws -> Void
+    _ sum: inout SHA256Sum, with rows: RowExpression, progress: (Int) throws -> Void,
+    visit: (Range<Int>, ArraySlice<UInt8>) throws -> Void = { _, _ in }
   ) throws {
     guard rows.rowByteCount > 0 else { return }
     let rowsPerTile = max(1, tileByteCount / rows.rowByteCount)
@@ -88,6 +94,7 @@ extension LogicalTensor {
       var part = span.part(0..<count)
       try rows.read(rows: row..<end, into: &part)
       sum.update(buffer[0..<count])
+      try visit(row..<end, buffer[0..<count])
       try progress(count)
       row = end
     }
@@ -96,8 +103,11 @@ extension LogicalTensor {
 
 extension Checkpoint {
   /// All digests, computed on `threads` threads. Tensors are read once.
+  /// - Parameter visit: lent the rows of each tensor as they are read, as `LogicalTensor.digest` lends them; called from
+  ///   several threads.
   public func digest(
-    threads: Int, progress: @Sendable (_ bytes: Int) throws -> Void = { _ in }
+    threads: Int, progress: @Sendable (_ bytes: Int) throws -> Void = { _ in },
+    visit: @Sendable (_ tensor: Int, _ rows: Range<Int>, _ bytes: ArraySlice<UInt8>) throws -> Void = { _, _, _ in }
   ) throws -> ModelDigest {
     // Large tensors first, so that no thread is left alone with the embedding at the end.
     let order = tensors.indices.sorted {
@@ -106,7 +116,7 @@ extension Checkpoint {
     let digests = Mutex<[Int: String]>([:])
     try Parallel.forEach(count: order.count, threads: threads) { position in
       let index = order[position]
-      let digest = try tensors[index].digest(progress: progress)
+      let digest = try tensors[index].digest(progress: progress) { try visit(index, $0, $1) }
       digests.withLock { $0[index] = digest }
     }
     let found = digests.withLock { $0 }

@@ -32,6 +32,6 @@ public struct SHA256Sum {
 
   /// Of a whole file, read in pieces. Symbolic links are followed.
   public static func hexadecimal(ofFile path: String) throws -> String {
-    try FileSums(ofFile: path, withMD5: false).sha256
+    try FileSum(.sha256, ofFile: path).compute()
   }
 }

@@ -1,9 +1,7 @@
 public import ByteIO
 internal import Checkpoints
-internal import Kernels
 internal import Llama
 internal import Quantization
-internal import Synchronization
 internal import Tensors
 
 /// The record of a conversion: what was made from what, how, and what was proven. It holds no times, hosts or absolute
@@ -15,6 +13,7 @@ public struct ConversionRecord: Sendable {
   private let run: ConversionRun
   private let check: SelfCheck
   private let verification: Verification?
+  private let sums: EvidenceSums
   /// The record, schema `llama-convert/1`.
   public let document: JSONValue
 
@@ -40,7 +39,8 @@ public struct ConversionRecord: Sendable {
     record["tool"] = ["name": .string(Toolkit.name), "version": .string(Toolkit.version)]
     record["options"] = Self.options(run.plan.options)
     record["plan_sha256"] = .string(run.plan.digest)
-    record["input"] = try Self.input(run.plan)
+    sums = try EvidenceSums(run)
+    record["input"] = try Self.input(run.plan, sums)
     record["output"] = [
       "layout": .string(run.plan.layout.rawValue),
       "model_digest": .string(check.digest.model),
@@ -49,7 +49,7 @@ public struct ConversionRecord: Sendable {
     ]
     record["tensors"] = .array(Self.tensors(run, check))
     record["self_check"] = [
-      "proven_equal_by_digest": .number(JSONNumber(check.provenEqual)),
+      "proven_equal": .number(JSONNumber(check.provenEqual)),
       "checked_value_by_value": .number(JSONNumber(check.checkedValues)),
     ]
     if let verification { record["verification"] = verification.entry }
@@ -60,32 +60,18 @@ public struct ConversionRecord: Sendable {
   public func publish(replacing: Bool) throws {
     let staging = run.staging
     try FileSystem.write(Array(document.serialized().utf8), toNew: staging.file(Self.recordName))
-    let isMeta = run.plan.layout == .meta
-    let names = try FileSystem.names(in: staging.path)
-    var sums = try Self.checksums(of: names, in: staging.path, threads: run.plan.options.threads) { name in
-      isMeta && (name.hasSuffix(".pth") || name.hasSuffix(".pt") || name == "params.json" || name == "tokenizer.model")
+    guard var lines = sums.output else {
+      try staging.publish(replacing: replacing)
+      return
     }
-    if isMeta {
-      let checklist = Checklist(sums.compactMap { file in file.sums.md5.map { .init(name: file.name, md5: $0) } })
-      let path = staging.file(Checklist.fileName)
-      try FileSystem.write(Array(checklist.text.utf8), toNew: path)
-      sums.append((Checklist.fileName, try FileSums(ofFile: path, withMD5: false)))
+    for (name, text) in [(Self.recordName, nil), (Checklist.fileName, sums.checklist?.text)]
+    where name == Self.recordName || text != nil {
+      if let text { try FileSystem.write(Array(text.utf8), toNew: staging.file(name)) }
+      lines.append((name, try FileSum(.sha256, ofFile: staging.file(name)).compute()))
     }
-    let text = sums.map { "\($0.sums.sha256)  \($0.name)\n" }.joined()
+    let text = lines.sorted { $0.name < $1.name }.map { "\($0.sha256)  \($0.name)\n" }.joined()
     try FileSystem.write(Array(text.utf8), toNew: staging.file(Self.checksumsName))
     try staging.publish(replacing: replacing)
-  }
-
-  private static func checksums(
-    of names: [String], in directory: String, threads: Int, withMD5: @Sendable (String) -> Bool
-  ) throws -> [(name: String, sums: FileSums)] {
-    let sums = Mutex<[Int: FileSums]>([:])
-    try Parallel.forEach(count: names.count, threads: threads) { index in
-      let sum = try FileSums(ofFile: directory + "/" + names[index], withMD5: withMD5(names[index]))
-      sums.withLock { $0[index] = sum }
-    }
-    let found = sums.withLock { $0 }
-    return names.indices.compactMap { index in found[index].map { (names[index], $0) } }
   }
 
   private static func options(_ options: ConversionOptions) -> JSONValue {
@@ -98,21 +84,11 @@ public struct ConversionRecord: Sendable {
     ]
   }
 
-  private static func input(_ plan: ConversionPlan) throws -> JSONValue {
+  private static func input(_ plan: ConversionPlan, _ sums: EvidenceSums) throws -> JSONValue {
     let input = plan.input
-    let names = input.inputFiles + input.sidecars.map(\.name)
-    let checklist = input.checklist
-    let found = try checksums(of: names, in: input.path, threads: plan.options.threads) {
-      checklist?.md5(of: $0) != nil
-    }
-    let files = try found.map { name, sums -> JSONValue in
-      if let expected = checklist?.md5(of: name), let md5 = sums.md5, md5 != expected {
-        throw ParseFailure(
-          "the MD5 is \(md5), \(Checklist.fileName) says \(expected)", file: input.path + "/" + name,
-          advice: "the file is damaged, or it is another rank's: download it again")
-      }
+    let files = try sums.input.map { name, sha256 -> JSONValue in
       let size = try ReadableFile(path: input.path + "/" + name).byteCount
-      return ["name": .string(name), "bytes": .number(JSONNumber(size)), "sha256": .string(sums.sha256)]
+      return ["name": .string(name), "bytes": .number(JSONNumber(size)), "sha256": sha256.map { .string($0) } ?? .null]
     }
     return [
       "name": .string(FileSystem.lastComponent(of: input.path)),
@@ -161,10 +137,10 @@ extension ConversionRecord {
       )
     }
     lines.append(
-      "self-check  \(check.provenEqual) tensors proven equal by digest, \(check.checkedValues) checked value by value")
+      "self-check  \(check.provenEqual) tensors proven equal byte by byte, \(check.checkedValues) checked value by value")
     if let verification { lines.append("verified    \(verification.line)") }
     lines.append("digest      \(check.digest.model)")
-    lines.append("evidence    \(Self.recordName), \(Self.checksumsName)")
+    lines.append("evidence    \(Self.recordName)" + (plan.options.sumsFiles ? ", \(Self.checksumsName)" : ""))
     return lines.joined(separator: "\n") + "\n"
   }
 

@@ -60,11 +60,14 @@ public struct ConversionOptions: Sendable {
   public var maximumMemory: UInt64
   /// Replace an existing output.
   public var force: Bool
+  /// Record sums of whole files: `SHA256SUMS`, `checklist.chk`, inputs. Tensors are proven and digested with and without.
+  public var sumsFiles: Bool
 
   public init(
     target: TargetType = .unchanged, layout: Checkpoint.Layout? = nil, tensorParallel: Int? = nil,
     ignore: [String] = [], only: [String] = [],
-    maximumShardSize: UInt64 = 5_000_000_000, threads: Int = 1, maximumMemory: UInt64 = 4 << 30, force: Bool = false
+    maximumShardSize: UInt64 = 5_000_000_000, threads: Int = 1, maximumMemory: UInt64 = 4 << 30, force: Bool = false,
+    sumsFiles: Bool = true
   ) {
     self.target = target
     self.layout = layout
@@ -75,5 +78,6 @@ public struct ConversionOptions: Sendable {
     self.threads = threads
     self.maximumMemory = maximumMemory
     self.force = force
+    self.sumsFiles = sumsFiles
   }
 }

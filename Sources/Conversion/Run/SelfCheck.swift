@@ -5,14 +5,14 @@ internal import Llama
 internal import Quantization
 internal import Tensors
 
-/// Reads back what was written, with the same reader that opens anybody's checkpoint, and proves it: exact copies by
-/// digests that do not depend on the layout, conversions and quantized tensors value by value against the source within
-/// the rounding bound of their type.
+/// Reads back what was written, with the same reader that opens anybody's checkpoint, and proves it: exact copies byte by
+/// byte in canonical order, whatever the layouts, conversions and quantized tensors value by value against the source within
+/// the rounding bound of their type. The same pass computes the output's digests.
 public struct SelfCheck: Sendable {
   /// Of the output as it was read back.
   public let output: Checkpoint
   public let digest: ModelDigest
-  /// Tensors whose equality with the input was proven by digest.
+  /// Tensors whose equality with the input was proven byte by byte.
   public let provenEqual: Int
   /// Tensors checked value by value.
   public let checkedValues: Int
@@ -28,28 +28,21 @@ public struct SelfCheck: Sendable {
     guard output.tensors.map(\.role) == plan.steps.map(\.input.role) else {
       throw ConversionFailure(.selfCheck, "\(run.staging.path): the output does not hold the planned tensors")
     }
-    let counter = ByteCounter(total: plan.outputByteCount + plan.inputByteCount, progress: progress)
-    let count: @Sendable (Int) throws -> Void = { bytes in
-      try interruption.check()
-      counter.add(bytes)
-    }
+    let counter = ByteCounter(total: plan.outputByteCount, progress: progress)
+    let checks = zip(plan.steps, output.tensors).map { ValueCheck(step: $0, written: $1) }
+    for check in checks { try check.checkForm() }
     let digest = try Self.readingBack {
-      let digest = try output.digest(threads: plan.options.threads, progress: count)
+      let digest = try output.digest(threads: plan.options.threads) { bytes in
+        try interruption.check()
+        counter.add(bytes)
+      } visit: { tensor, rows, bytes in
+        try checks[tensor].check(bytes.span, rows: rows)
+      }
       try output.proveIntegrity()
       return digest
     }
-    try Parallel.forEach(count: plan.steps.count, threads: plan.options.threads) { index in
-      let step = plan.steps[index]
-      if step.operation.isExact {
-        let before = try step.input.digest(progress: count)
-        guard before == digest.tensors[index].digest else {
-          throw ConversionFailure(
-            .selfCheck,
-            "\(step.weight.name): what was written differs from the input; the disk or this program is at fault")
-        }
-      } else {
-        try ValueCheck.run(step, written: output.tensors[index], progress: count)
-      }
+    try Parallel.forEach(count: checks.count, threads: plan.options.threads) { index in
+      try checks[index].checkCarriedQuantization(digest.tensors[index])
     }
     self.output = output
     self.digest = digest

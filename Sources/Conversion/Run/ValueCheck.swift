@@ -4,30 +4,44 @@ internal import Kernels
 internal import Quantization
 internal import Tensors
 
-/// Compares what was written with its source, in two ways: value by value against the bound that any correct rounding
-/// keeps (every code within e4m3's rounding of its weight, every converted value within half a unit in the last place), and
-/// byte by byte against the operation done again on input read again. The first would notice a quantizer that is wrong, the
-/// second any bit that was lost on the way.
-struct ValueCheck {
-  private let step: PlannedStep
-  private let written: LogicalTensor
+/// Compares what was written with its source. Copies byte by byte. Others in two ways: value by value against the bound that
+/// any correct rounding keeps (every code within e4m3's rounding of its weight, every converted value within half a unit in
+/// the last place), and byte by byte against the operation done again on input read again. The first would notice a
+/// quantizer that is wrong, the second any bit that was lost on the way.
+struct ValueCheck: Sendable {
+  let step: PlannedStep
+  let written: LogicalTensor
 
-  /// - Throws: `ConversionFailure` of kind `.selfCheck` naming tensor and element.
-  static func run(_ step: PlannedStep, written: LogicalTensor, progress: (Int) throws -> Void) throws {
-    let check = ValueCheck(step: step, written: written)
-    for tile in 0..<step.tileCount {
-      let rows = step.rowRange(ofTile: tile)
-      // Both in canonical row order, whatever the order in the files.
-      let before = try step.input.rows.bytes(rows: rows)
-      let after = try written.rows.bytes(rows: rows)
-      switch step.operation {
-      case .copy: break  // proven by digest
-      case .quantizeFP8(let recipe, let columns): try check.codes(before, after, rows, recipe, scaleColumns: columns)
-      case .quantizeIntegers(let recipe): try check.codes(before, after, rows, recipe)
-      case .convert(let type): try check.rounding(before, after, rows, to: type)
-      }
-      try progress(before.count)
+  /// - Throws: `ConversionFailure` of kind `.selfCheck` when type or shape are not those planned.
+  func checkForm() throws {
+    guard written.elementType == step.weight.elementType, written.shape == step.input.shape else {
+      throw failure("it is \(written.elementType) \(written.shape)")
     }
+  }
+
+  /// - Parameter after: the written rows of `rows` in canonical order.
+  /// - Throws: `ConversionFailure` of kind `.selfCheck` naming tensor and element.
+  func check(_ after: Span<UInt8>, rows: Range<Int>) throws {
+    let before: [UInt8]
+    do {
+      // Canonical too, whatever the order in the files.
+      before = try step.input.rows.bytes(rows: rows)
+    } catch let error as ParseFailure {
+      throw failure("it cannot be compared: the input changed (\(error))")
+    }
+    switch step.operation {
+    case .copy:
+      guard before.span.isEqual(to: after) else { throw failure("rows from \(rows.lowerBound) on differ from the input") }
+    case .quantizeFP8(let recipe, let columns): try codes(before, after, rows, recipe, scaleColumns: columns)
+    case .quantizeIntegers(let recipe): try codes(before, after, rows, recipe)
+    case .convert(let type): try rounding(before, after, rows, to: type)
+    }
+  }
+
+  /// What is carried over beside codes: scales and the like.
+  func checkCarriedQuantization(_ digest: ModelDigest.Tensor) throws {
+    guard step.operation == .copy, step.input.quantization != nil else { return }
+    guard try step.input.digest() == digest.digest else { throw failure("its scales differ from the input's") }
   }
 
   /// The scales of rows as bytes and as numbers.
@@ -49,11 +63,11 @@ struct ValueCheck {
     }
   }
 
-  private func codes(_ before: [UInt8], _ after: [UInt8], _ rows: Range<Int>, _ recipe: IntegerRecipe) throws {
+  private func codes(_ before: [UInt8], _ after: Span<UInt8>, _ rows: Range<Int>, _ recipe: IntegerRecipe) throws {
     let columns = written.columnCount
     let (bytes, scales) = try scales(rows, forEach: 1)
     let values = try widened(before, rows: rows)
-    if let index = recipe.firstViolation(values.span, columns: columns, codes: after.span, scales: scales) {
+    if let index = recipe.firstViolation(values.span, columns: columns, codes: after, scales: scales) {
       throw failure("element \(rows.lowerBound * columns + index) is further from its weight than half a step")
     }
     var codes = [UInt8](repeating: 0, count: after.count)
@@ -61,21 +75,21 @@ struct ValueCheck {
     var codeSpan = codes.mutableSpan
     var factorSpan = factors.mutableSpan
     _ = recipe.quantize(values.span, columns: columns, codes: &codeSpan, scales: &factorSpan)
-    guard codes == after && factors == bytes else {
+    guard codes.span.isEqual(to: after) && factors == bytes else {
       throw failure("its rows from \(rows.lowerBound) on differ from what the same weights give again")
     }
   }
 
   private func codes(
-    _ before: [UInt8], _ after: [UInt8], _ rows: Range<Int>, _ recipe: FP8Recipe, scaleColumns: Int
+    _ before: [UInt8], _ after: Span<UInt8>, _ rows: Range<Int>, _ recipe: FP8Recipe, scaleColumns: Int
   ) throws {
     let (bytes, scales) = try scales(rows, forEach: written.columnCount / scaleColumns)
-    if let index = NumberFormat.firstNonFinite(after.span.rawBytes, format: .e4m3) {
+    if let index = NumberFormat.firstNonFinite(after.rawBytes, format: .e4m3) {
       throw failure("element \(rows.lowerBound * written.columnCount + index) is a NaN code")
     }
     if let index = FP8Rows.firstViolation(
       before.span.rawBytes, format: step.input.elementType.floatFormat, columns: scaleColumns,
-      codes: after.span.rawBytes, scales: scales.span)
+      codes: after.rawBytes, scales: scales.span)
     {
       throw failure(
         "element \(rows.lowerBound * written.columnCount + index) is further from its weight than rounding can carry it"
@@ -88,16 +102,16 @@ struct ValueCheck {
     _ = try recipe.quantize(
       before.span.rawBytes, type: step.input.elementType, firstRow: rows.lowerBound, columns: written.columnCount,
       scaleColumns: scaleColumns, codes: &codeSpan, scales: &factorSpan)
-    guard codes == after && factors == bytes else {
+    guard codes.span.isEqual(to: after) && factors == bytes else {
       throw failure("its rows from \(rows.lowerBound) on differ from what the same weights give again")
     }
   }
 
-  private func rounding(_ before: [UInt8], _ after: [UInt8], _ rows: Range<Int>, to type: ElementType) throws {
+  private func rounding(_ before: [UInt8], _ after: Span<UInt8>, _ rows: Range<Int>, to type: ElementType) throws {
     let source = try widened(before, rows: rows)
     var target = [Float](repeating: 0, count: source.count)
     var span = target.mutableSpan
-    NumberFormat.widen(after.span.rawBytes, from: type.floatFormat, into: &span)
+    NumberFormat.widen(after.rawBytes, from: type.floatFormat, into: &span)
     // Half a unit in the last place of the type, relative; and half its smallest subnormal.
     let (relative, least): (Float, Float) =
       switch type {
@@ -115,7 +129,7 @@ struct ValueCheck {
     var again = [UInt8](repeating: 0, count: after.count)
     var bytes = again.mutableSpan
     _ = NumberFormat.narrow(source.span, to: type.floatFormat, into: &bytes)
-    guard again == after else {
+    guard again.span.isEqual(to: after) else {
       throw failure("its rows from \(rows.lowerBound) on differ from what the same values give again")
     }
   }

@@ -1,0 +1,49 @@
+internal import ByteIO
+internal import Checkpoints
+
+/// The sums of all files read and written, computed together so that threads are busy to the end, and what they prove: the
+/// input's `checklist.chk`.
+struct EvidenceSums {
+  /// In the order in which the input lists its files; no sums where none were asked for.
+  let input: [(name: String, sha256: String?)]
+  /// Of all staged files so far; nil where none were asked for.
+  let output: [(name: String, sha256: String)]?
+  /// For Meta directories, what goes into `checklist.chk`.
+  let checklist: Checklist?
+
+  /// - Throws: `ParseFailure` for an input file whose MD5 is another than its checklist says, `FileFailure`.
+  init(_ run: ConversionRun) throws {
+    let plan = run.plan
+    let inputNames = plan.input.inputFiles + plan.input.sidecars.map(\.name)
+    let outputNames = try FileSystem.names(in: run.staging.path)
+    let listed = plan.input.checklist.map { list in inputNames.filter { list.md5(of: $0) != nil } } ?? []
+    let wanted = plan.options.sumsFiles
+    let listing = wanted && plan.layout == .meta ? outputNames.filter(Self.isListed) : []
+    func path(_ name: String) -> String { plan.input.path + "/" + name }
+    // The input's own list is compared in any case: nothing else tells swapped shards.
+    let sums =
+      listed.map { FileSum(.md5, ofFile: path($0)) }
+      + (wanted ? inputNames.map { FileSum(.sha256, ofFile: path($0)) } : [])
+      + (wanted ? outputNames.map { FileSum(.sha256, ofFile: run.staging.file($0)) } : [])
+      + listing.map { FileSum(.md5, ofFile: run.staging.file($0)) }
+    let found = Dictionary(
+      zip(sums, try FileSum.compute(sums, threads: plan.options.threads)), uniquingKeysWith: { first, _ in first })
+    func sum(_ kind: FileSum.Kind, _ path: String) -> String { found[FileSum(kind, ofFile: path)] ?? "" }
+    for name in listed {
+      let md5 = sum(.md5, path(name))
+      guard let expected = plan.input.checklist?.md5(of: name), md5 != expected else { continue }
+      throw ParseFailure(
+        "the MD5 is \(md5), \(Checklist.fileName) says \(expected)", file: path(name),
+        advice: "the file is damaged, or it is another rank's: download it again")
+    }
+    input = inputNames.map { ($0, found[FileSum(.sha256, ofFile: path($0))]) }
+    output = wanted ? outputNames.map { ($0, sum(.sha256, run.staging.file($0))) } : nil
+    checklist =
+      listing.isEmpty ? nil : Checklist(listing.map { .init(name: $0, md5: sum(.md5, run.staging.file($0))) })
+  }
+
+  /// What Meta's own lists have: weights, scales, parameters, tokenizer.
+  private static func isListed(_ name: String) -> Bool {
+    name.hasSuffix(".pth") || name.hasSuffix(".pt") || name == "params.json" || name == "tokenizer.model"
+  }
+}
