@@ -137,7 +137,8 @@ extension ConversionRecord {
       )
     }
     lines.append(
-      "self-check  \(check.provenEqual) tensors proven equal byte by byte, \(check.checkedValues) checked value by value")
+      "self-check  \(check.provenEqual) tensors proven equal byte by byte, \(check.checkedValues) checked value by value"
+    )
     if let verification { lines.append("verified    \(verification.line)") }
     lines.append("digest      \(check.digest.model)")
     lines.append("evidence    \(Self.recordName)" + (plan.options.sumsFiles ? ", \(Self.checksumsName)" : ""))

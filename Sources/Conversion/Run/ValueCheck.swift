@@ -31,7 +31,9 @@ struct ValueCheck: Sendable {
     }
     switch step.operation {
     case .copy:
-      guard before.span.isEqual(to: after) else { throw failure("rows from \(rows.lowerBound) on differ from the input") }
+      guard before.span.isEqual(to: after) else {
+        throw failure("rows from \(rows.lowerBound) on differ from the input")
+      }
     case .quantizeFP8(let recipe, let columns): try codes(before, after, rows, recipe, scaleColumns: columns)
     case .quantizeIntegers(let recipe): try codes(before, after, rows, recipe)
     case .convert(let type): try rounding(before, after, rows, to: type)
