@@ -55,7 +55,7 @@ public enum ElementType: Sendable, Hashable, CustomStringConvertible {
 }
 
 /// The types of safetensors, from narrow to wide as its library lists them; blocks are not among them.
-extension ElementType: CaseIterable, RawRepresentable {
+extension ElementType: CaseIterable {
   private static let names: [(type: ElementType, name: String)] = [
     (.bool, "BOOL"),
     (.f4, "F4"),
