@@ -146,4 +146,8 @@ if Context.environment["LLAMA_FUZZ"] != nil {
     .executableTarget(
       name: "TorchFuzz", dependencies: ["TorchFormat", "ByteIO", "Tensors"], path: "Tests/Fuzz/TorchFuzz",
       swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
+  package.targets.append(
+    .executableTarget(
+      name: "GGUFFuzz", dependencies: ["GGUFFormat", "ByteIO", "Tensors"], path: "Tests/Fuzz/GGUFFuzz",
+      swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
 }
