@@ -80,7 +80,7 @@ extension HeaderInput {
   private mutating func scalars(_ count: Int, _ type: GGUFValueType) throws -> GGUFArray {
     var bytes: [UInt8] = []
     let size = UInt64(count) * UInt64(type.byteCount ?? 0)
-    bytes.reserveCapacity(Int(size))
+    bytes.reserveCapacity(Int(min(size, GGUFLimits.pieceByteCount)))
     try take(size, into: &bytes, "an array")
     if type == .bool { for index in bytes.indices { bytes[index] = bytes[index] == 0 ? 0 : 1 } }
     return GGUFArray(elementType: type, count: count, bytes: bytes)
@@ -89,7 +89,8 @@ extension HeaderInput {
   private mutating func strings(_ count: Int) throws -> GGUFArray {
     var bytes: [UInt8] = []
     var ends: [Int] = []
-    ends.reserveCapacity(count)
+    // Memory grows with what was read: a sparse file has room for any count.
+    ends.reserveCapacity(min(count, Int(GGUFLimits.pieceByteCount)))
     for _ in 0..<count {
       let length = try stringLength()
       bytes.append(littleEndian: length, byteCount: 8)

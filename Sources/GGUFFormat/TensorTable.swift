@@ -13,8 +13,7 @@ struct TensorTable {
   private(set) var rows: [Row] = []
 
   init(_ input: inout HeaderInput, count: UInt64) throws {
-    var seen = Set<UTF8Key>(minimumCapacity: Int(count))
-    rows.reserveCapacity(Int(count))
+    var seen: Set<UTF8Key> = []
     for _ in 0..<count {
       let place = input.offset
       let name = try input.name("a tensor's name", limit: GGUFLimits.tensorNameByteCount)

@@ -323,6 +323,19 @@ struct HostileFileTests {
     }
   }
 
+  /// The start of a larger file, of which too little was given.
+  @Test func aHeaderThatIsCutOffInMemory() throws {
+    let (bytes, places) = GGUFBytes().encoded
+    #expect(
+      try GGUFHeader(parsing: Array(bytes[..<places.data]), fileByteCount: UInt64(bytes.count)).entries.count == 3)
+    for count in [3, 24, places.keys[1] + 5, places.types[2] + 11] {
+      let failure = #expect(throws: ParseFailure.self) {
+        try GGUFHeader(parsing: Array(bytes[..<count]), fileByteCount: UInt64(bytes.count))
+      }
+      #expect(failure?.offset == UInt64(count) && failure?.message.contains("behind the bytes given") == true)
+    }
+  }
+
   @Test func everyPrefixOfAFileIsRefused() throws {
     let bytes = GGUFBytes().encoded.bytes
     for count in stride(from: bytes.count - 1, through: 0, by: -5) {
@@ -349,48 +362,5 @@ struct HostileFileTests {
     let bytes = Array(start.utf8) + [UInt8](repeating: 0, count: 40)
     let failure = #expect(throws: ParseFailure.self) { try opened(bytes) }
     #expect(failure?.advice?.contains(says) == true, "\(String(describing: failure))")
-  }
-}
-
-/// Item 12 of the guard list.
-@Suite("Token lists")
-struct TokenTests {
-  private func metadata(_ edit: (inout GGUFMetadata) -> Void) -> GGUFMetadata {
-    var metadata = GGUFMetadata()
-    metadata.set("tokenizer.ggml.tokens", to: .array(GGUFArray(["a", "b"])))
-    metadata.set("tokenizer.ggml.scores", to: .array(GGUFArray([0, -1] as [Float])))
-    metadata.set("tokenizer.ggml.token_type", to: .array(GGUFArray([1, 3] as [Int32])))
-    metadata.set("tokenizer.ggml.merges", to: .array(GGUFArray(["a b"])))
-    edit(&metadata)
-    return metadata
-  }
-
-  @Test func readsThem() throws {
-    let tokens = try #require(try GGUFTokens(metadata { _ in }))
-    #expect(tokens.tokens.string(at: 1).text == "b" && tokens.merges?.string(at: 0).text == "a b")
-    #expect(tokens.scores == [0, -1] && tokens.types == [1, 3])
-    #expect(try GGUFTokens(GGUFMetadata()) == nil)
-    let unsigned = metadata { $0.set("tokenizer.ggml.token_type", to: .array(GGUFArray([1, 6] as [UInt32]))) }
-    #expect(try GGUFTokens(unsigned)?.types == [1, 6])
-    let bare = metadata { for key in ["scores", "token_type", "merges"] { $0.remove("tokenizer.ggml." + key) } }
-    #expect(try GGUFTokens(bare)?.types == nil)
-  }
-
-  static let wrong: [(key: String, value: GGUFValue, says: String)] = [
-    ("tokens", GGUFValue("a"), "the value is STRING, expected is array of STRING"),
-    ("tokens", .array(GGUFArray([1, 2] as [Int32])), "array of 2 INT32, expected is array of STRING"),
-    ("scores", .array(GGUFArray([1, 2] as [Double])), "array of 2 FLOAT64, expected is array of FLOAT32"),
-    ("scores", .float32(0), "the value is FLOAT32"),
-    ("scores", .array(GGUFArray([0] as [Float])), "has 1 elements, there are 2 tokens"),
-    ("token_type", .array(GGUFArray([1, 2] as [Int64])), "array of 2 INT64, expected is array of INT32 or UINT32"),
-    ("token_type", .array(GGUFArray([1, 1, 1] as [Int32])), "has 3 elements, there are 2 tokens"),
-    ("merges", .array(GGUFArray([true])), "array of 1 BOOL, expected is array of STRING"),
-  ]
-
-  @Test(arguments: wrong)
-  func refuses(_ key: String, _ value: GGUFValue, _ says: String) throws {
-    let key = "tokenizer.ggml." + key
-    let failure = #expect(throws: ParseFailure.self) { try GGUFTokens(metadata { $0.set(key, to: value) }) }
-    Fault(item: key, says: says).check(failure)
   }
 }

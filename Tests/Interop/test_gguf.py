@@ -98,6 +98,13 @@ def test_page_has_the_packages_keys():
     assert {line.split()[0] for line in block("keys")} <= known
 
 
+@pytest.mark.parametrize("line", block("filetypes"))
+def test_page_has_the_packages_file_types(line):
+    name, number = line.split()
+    known = {"f32": "ALL_F32"}.get(name, f"MOSTLY_{name.upper()}")
+    assert gguf.LlamaFileType[known] == int(number)
+
+
 def test_only_the_first_piece_states_the_alignment(tmp_path):
     """What the page says of the package: its pieces after the first cannot be read with another alignment."""
     tensors = [(f"{number}", gguf.GGMLQuantizationType.I8, [3]) for number in range(4)]

@@ -68,14 +68,16 @@ struct GGMLFileTypeTests {
     }
   }
 
-  /// `general.file_type` as llama.cpp numbers it.
-  @Test func numbers() {
-    let numbers: [GGMLFileType: UInt32] = [
-      .f32: 0, .f16: 1, .q4_0: 2, .q4_1: 3, .q8_0: 7, .q5_0: 8, .q5_1: 9, .q4_k_s: 14, .q4_k_m: 15, .q5_k_s: 16,
-      .q5_k_m: 17, .q6_k: 18, .iq4_nl: 25, .bf16: 32,
-    ]
-    #expect(numbers.count == GGMLFileType.allCases.count)
-    for (type, id) in numbers { #expect(type.id == id && GGMLFileType(id: id) == type) }
+  /// `general.file_type` as the format page has it; `Tests/Interop/test_gguf.py` holds the page against `gguf`.
+  @Test func numbers() throws {
+    let page = try String(contentsOf: Fixtures.root.appending(path: "formats/gguf.md"), encoding: .utf8)
+    let lines = page.components(separatedBy: "\n").drop { $0 != "```filetypes" }.dropFirst().prefix { $0 != "```" }
+    let numbers = lines.map { $0.split(separator: " ").map(String.init) }
+    #expect(numbers.map { $0[0] } == GGMLFileType.allCases.map(\.rawValue))
+    for row in numbers {
+      let (type, id) = (try #require(GGMLFileType(rawValue: row[0])), try #require(UInt32(row[1])))
+      #expect(type.id == id && GGMLFileType(id: id) == type)
+    }
     for id: UInt32 in [4, 5, 6, 10, 33, 1024] { #expect(GGMLFileType(id: id) == nil) }
   }
 

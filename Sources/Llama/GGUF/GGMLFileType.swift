@@ -4,7 +4,9 @@ public import Tensors
 /// take, in lower case.
 ///
 /// Most tensors have the type that the name says. Heads, values and down projections lose more than others when they lose
-/// bits, so the mixtures give some of them a wider type. The rules are those of llama.cpp of 2026, for dense models.
+/// bits, so the mixtures give some of them a wider type. For dense models.
+///
+/// Source: `formats/gguf.md`.
 // The field's own names, which have an underscore.
 // swift-format-ignore: AlwaysUseLowerCamelCase
 public enum GGMLFileType: String, Sendable, Hashable, CaseIterable, CustomStringConvertible {
