@@ -23,9 +23,8 @@ let mustache: Target.Dependency = .product(name: "Mustache", package: "swift-mus
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
 let libraries = [
-  "ByteIO", "Kernels", "Tensors", "SafetensorsFormat", "TorchFormat", "Llama", "Tokenizers", "Quantization",
-  "Checkpoints",
-  "Conversion", "Inference", "Verification",
+  "ByteIO", "Kernels", "Tensors", "SafetensorsFormat", "TorchFormat", "GGUFFormat", "Llama", "Tokenizers",
+  "Quantization", "Checkpoints", "Conversion", "Inference", "Verification",
 ]
 
 let package = Package(
@@ -53,6 +52,7 @@ let package = Package(
     // One folder per format.
     .target(name: "TorchFormat", dependencies: ["ByteIO", "Tensors"], swiftSettings: safe),
     .target(name: "SafetensorsFormat", dependencies: ["ByteIO", "Tensors"], swiftSettings: safe),
+    .target(name: "GGUFFormat", dependencies: ["ByteIO", "Tensors"], swiftSettings: safe),
 
     // The model, its text and its numbers: no files.
     .target(name: "Llama", dependencies: ["ByteIO", "Tensors"], swiftSettings: safe),
@@ -109,6 +109,8 @@ let package = Package(
       swiftSettings: base),
     .testTarget(
       name: "TorchFormatTests", dependencies: ["TorchFormat", "ByteIO", "Tensors", "Support"], swiftSettings: base),
+    .testTarget(
+      name: "GGUFFormatTests", dependencies: ["GGUFFormat", "ByteIO", "Tensors", "Support"], swiftSettings: base),
     .testTarget(name: "LlamaTests", dependencies: ["Llama", "ByteIO", "Tensors", "Support"], swiftSettings: base),
     .testTarget(name: "TokenizersTests", dependencies: ["Tokenizers", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
@@ -143,5 +145,9 @@ if Context.environment["LLAMA_FUZZ"] != nil {
   package.targets.append(
     .executableTarget(
       name: "TorchFuzz", dependencies: ["TorchFormat", "ByteIO", "Tensors"], path: "Tests/Fuzz/TorchFuzz",
+      swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
+  package.targets.append(
+    .executableTarget(
+      name: "GGUFFuzz", dependencies: ["GGUFFormat", "ByteIO", "Tensors"], path: "Tests/Fuzz/GGUFFuzz",
       swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
 }
