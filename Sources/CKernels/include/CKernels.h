@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "CKernelsBlocks.h"
 #include "CKernelsMath.h"
 #include "CKernelsNumbers.h"
 

@@ -1,0 +1,84 @@
+// What the levels share: rows cut into blocks, and the weights of their elements.
+#include "blocks.h"
+
+#pragma STDC FP_CONTRACT OFF
+
+const struct ck_block_shape ck_block_shapes[] = {
+    [ck_block_q4_0] = {32, 18},   [ck_block_q4_1] = {32, 20},   [ck_block_q5_0] = {32, 22},
+    [ck_block_q5_1] = {32, 24},   [ck_block_q8_0] = {32, 34},   [ck_block_iq4_nl] = {32, 18},
+    [ck_block_q4_k] = {256, 144}, [ck_block_q5_k] = {256, 176}, [ck_block_q6_k] = {256, 210},
+    [ck_block_mxfp4] = {32, 17},  [ck_block_nvfp4] = {64, 36},  [ck_block_q2_k] = {256, 84},
+    [ck_block_q3_k] = {256, 110}, [ck_block_iq4_xs] = {256, 136}, [ck_block_q1_0] = {128, 18},
+    [ck_block_q2_0] = {64, 18},   [ck_block_tq1_0] = {256, 54}, [ck_block_tq2_0] = {256, 66},
+};
+
+const int8_t ck_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+const int8_t ck_fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+ck_encoder *const ck_scalar_encoders[CK_ENCODERS] = {
+    [ck_block_q4_0] = ck_encode_q4_0, [ck_block_q4_1] = ck_encode_q4_1, [ck_block_q5_0] = ck_encode_q5_0,
+    [ck_block_q5_1] = ck_encode_q5_1, [ck_block_q8_0] = ck_encode_q8_0, [ck_block_iq4_nl] = ck_encode_iq4_nl,
+    [ck_block_q4_k] = ck_encode_q4_k, [ck_block_q5_k] = ck_encode_q5_k, [ck_block_q6_k] = ck_encode_q6_k,
+    [ck_block_mxfp4] = ck_encode_mxfp4, [ck_block_nvfp4] = ck_encode_nvfp4,
+};
+
+static float sum_of_squares(const float *x, size_t n) {
+  float sum = 0;
+  for (size_t i = 0; i < n; i++) sum += x[i] * x[i];
+  return sum;
+}
+
+/// An element's weight is its column's, times a typical size: sqrt(variance + x^2). The variance is that of the row in
+/// the types with one scale, twice that of the block in the others; Q6_K takes the column's weight alone.
+static void weigh_block(enum ck_block type, const float *x, size_t n, const float *column_weights, float row_variance,
+                        float *weights) {
+  if (type == ck_block_q6_k) {
+    __builtin_memcpy(weights, column_weights, n * sizeof(float));
+    return;
+  }
+  const int has_row_variance = type <= ck_block_q5_1;
+  const float variance = has_row_variance ? row_variance : 2 * sum_of_squares(x, n) / (float)n;
+  for (size_t i = 0; i < n; i++) weights[i] = column_weights[i] * __builtin_sqrtf(variance + x[i] * x[i]);
+}
+
+static int ignores_weights(enum ck_block type) {
+  return type == ck_block_q8_0 || type == ck_block_mxfp4 || type == ck_block_nvfp4;
+}
+
+void ck_quantize_rows(ck_encoder *const *groups, enum ck_block type, const float *x, size_t rows, size_t columns,
+                      const float *column_weights, uint8_t *blocks) {
+  if (type >= CK_ENCODERS) return;
+  const struct ck_block_shape shape = ck_block_shapes[type];
+  const size_t count = rows * columns / shape.elements, in_group = CK_GROUP / shape.elements;
+  const int is_weighted = column_weights && !ignores_weights(type);
+  float weights[CK_GROUP], row_variance = 0;
+  size_t done = 0;
+  while (done < count) {
+    const size_t now = groups && count - done >= in_group ? in_group : 1;
+    for (size_t b = 0; is_weighted && b < now; b++) {
+      const size_t start = (done + b) * shape.elements, column = start % columns;
+      if (column == 0) row_variance = sum_of_squares(x + start, columns) / (float)columns;
+      weigh_block(type, x + start, shape.elements, column_weights + column, row_variance, weights + b * shape.elements);
+    }
+    ck_encoder *const encode = now > 1 ? groups[type] : ck_scalar_encoders[type];
+    encode(x + done * shape.elements, is_weighted ? weights : NULL, blocks + done * shape.bytes);
+    done += now;
+  }
+}
+
+void ck_quantize_group_scalar(enum ck_block type, const float *x, const float *weights, uint8_t *blocks) {
+  const struct ck_block_shape shape = ck_block_shapes[type];
+  for (size_t b = 0; b < CK_GROUP / shape.elements; b++) {
+    const float *const own = weights ? weights + b * shape.elements : NULL;
+    ck_scalar_encoders[type](x + b * shape.elements, own, blocks + b * shape.bytes);
+  }
+}
+
+const struct ck_blocks *ck_blocks_at(int level) {
+#if defined(__x86_64__)
+  if (level == 2) return &ck_blocks_avx512;
+  if (level == 1) return &ck_blocks_avx2;
+#endif
+  (void)level;
+  return &ck_blocks_scalar;
+}
