@@ -15,11 +15,13 @@ const struct ck_block_shape ck_block_shapes[] = {
 const int8_t ck_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 const int8_t ck_fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-ck_encoder *const ck_scalar_encoders[CK_ENCODERS] = {
-    [ck_block_q4_0] = ck_encode_q4_0, [ck_block_q4_1] = ck_encode_q4_1, [ck_block_q5_0] = ck_encode_q5_0,
-    [ck_block_q5_1] = ck_encode_q5_1, [ck_block_q8_0] = ck_encode_q8_0, [ck_block_iq4_nl] = ck_encode_iq4_nl,
-    [ck_block_q4_k] = ck_encode_q4_k, [ck_block_q5_k] = ck_encode_q5_k, [ck_block_q6_k] = ck_encode_q6_k,
-    [ck_block_mxfp4] = ck_encode_mxfp4, [ck_block_nvfp4] = ck_encode_nvfp4,
+const struct ck_group_encoder ck_scalar_encoders[CK_ENCODERS] = {
+    [ck_block_q4_0] = {ck_encode_q4_0, 32},   [ck_block_q4_1] = {ck_encode_q4_1, 32},
+    [ck_block_q5_0] = {ck_encode_q5_0, 32},   [ck_block_q5_1] = {ck_encode_q5_1, 32},
+    [ck_block_q8_0] = {ck_encode_q8_0, 32},   [ck_block_iq4_nl] = {ck_encode_iq4_nl, 32},
+    [ck_block_q4_k] = {ck_encode_q4_k, 256},  [ck_block_q5_k] = {ck_encode_q5_k, 256},
+    [ck_block_q6_k] = {ck_encode_q6_k, 256},  [ck_block_mxfp4] = {ck_encode_mxfp4, 32},
+    [ck_block_nvfp4] = {ck_encode_nvfp4, 64},
 };
 
 static float sum_of_squares(const float *x, size_t n) {
@@ -45,32 +47,40 @@ static int ignores_weights(enum ck_block type) {
   return type == ck_block_q8_0 || type == ck_block_mxfp4 || type == ck_block_nvfp4;
 }
 
-void ck_quantize_rows(ck_encoder *const *groups, enum ck_block type, const float *x, size_t rows, size_t columns,
-                      const float *column_weights, uint8_t *blocks) {
+void ck_quantize_rows(const struct ck_group_encoder groups[CK_ENCODERS], enum ck_block type, const float *x, size_t rows,
+                      size_t columns, const float *column_weights, uint8_t *blocks) {
   if (type >= CK_ENCODERS) return;
   const struct ck_block_shape shape = ck_block_shapes[type];
-  const size_t count = rows * columns / shape.elements, in_group = CK_GROUP / shape.elements;
+  const struct ck_group_encoder group = groups[type];
   const int is_weighted = column_weights && !ignores_weights(type);
   float weights[CK_GROUP], row_variance = 0;
-  size_t done = 0;
-  while (done < count) {
-    const size_t now = groups && count - done >= in_group ? in_group : 1;
-    for (size_t b = 0; is_weighted && b < now; b++) {
-      const size_t start = (done + b) * shape.elements, column = start % columns;
-      if (column == 0) row_variance = sum_of_squares(x + start, columns) / (float)columns;
-      weigh_block(type, x + start, shape.elements, column_weights + column, row_variance, weights + b * shape.elements);
+  for (size_t start = 0; start < rows * columns; start += group.elements) {
+    const size_t left = rows * columns - start, count = left < group.elements ? left : group.elements;
+    for (size_t i = 0; is_weighted && i < count; i += shape.elements) {
+      const float *const block = x + start + i;
+      const size_t column = (start + i) % columns;
+      if (column == 0) row_variance = sum_of_squares(block, columns) / (float)columns;
+      weigh_block(type, block, shape.elements, column_weights + column, row_variance, weights + i);
     }
-    ck_encoder *const encode = now > 1 ? groups[type] : ck_scalar_encoders[type];
-    encode(x + done * shape.elements, is_weighted ? weights : NULL, blocks + done * shape.bytes);
-    done += now;
+    uint8_t *const out = blocks + start / shape.elements * shape.bytes;
+    if (count == group.elements) {
+      group.encode(x + start, is_weighted ? weights : NULL, out);
+      continue;
+    }
+    float padded[CK_GROUP] = {0};
+    uint8_t padded_blocks[CK_GROUP_BYTES];
+    __builtin_memcpy(padded, x + start, count * sizeof(float));
+    if (is_weighted) __builtin_memset(weights + count, 0, (group.elements - count) * sizeof(float));
+    group.encode(padded, is_weighted ? weights : NULL, padded_blocks);
+    __builtin_memcpy(out, padded_blocks, count / shape.elements * shape.bytes);
   }
 }
 
-void ck_quantize_group_scalar(enum ck_block type, const float *x, const float *weights, uint8_t *blocks) {
+void ck_quantize_scalar(enum ck_block type, const float *x, size_t elements, const float *weights, uint8_t *blocks) {
   const struct ck_block_shape shape = ck_block_shapes[type];
-  for (size_t b = 0; b < CK_GROUP / shape.elements; b++) {
-    const float *const own = weights ? weights + b * shape.elements : NULL;
-    ck_scalar_encoders[type](x + b * shape.elements, own, blocks + b * shape.bytes);
+  for (size_t i = 0; i < elements; i += shape.elements) {
+    ck_scalar_encoders[type].encode(x + i, weights ? weights + i : NULL, blocks);
+    blocks += shape.bytes;
   }
 }
 

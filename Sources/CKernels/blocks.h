@@ -8,23 +8,30 @@
 /// Types that can be quantized come first in the enum.
 #define CK_ENCODERS (ck_block_nvfp4 + 1)
 
-/// Elements that the vector levels quantize at a time: sixteen blocks of 32, eight of 64, two super-blocks of 256.
-#define CK_GROUP 512
+/// Elements of the largest group, and bytes of the largest group of blocks (Q8_0).
+#define CK_GROUP 1024
+#define CK_GROUP_BYTES (CK_GROUP / 32 * 34)
 
-/// Quantizes one block, or a group of CK_GROUP elements. `weights`, if not null, has one weight per element.
+/// Quantizes one block, or a group of blocks. `weights`, if not null, has one weight per element.
 typedef void ck_encoder(const float *x, const float *weights, uint8_t *blocks);
+
+/// An encoder of a whole number of blocks, and how many elements they have: at most CK_GROUP.
+struct ck_group_encoder {
+  ck_encoder *encode;
+  size_t elements;
+};
 
 struct ck_block_shape {
   size_t elements, bytes;
 };
 extern const struct ck_block_shape ck_block_shapes[];
-extern ck_encoder *const ck_scalar_encoders[CK_ENCODERS];
+extern const struct ck_group_encoder ck_scalar_encoders[CK_ENCODERS];
 
-/// Splits rows into groups for `groups` (may be null) and single blocks for the scalar encoders, with their weights.
-void ck_quantize_rows(ck_encoder *const *groups, enum ck_block type, const float *x, size_t rows, size_t columns,
-                      const float *column_weights, uint8_t *blocks);
-/// A whole group by the scalar encoder.
-void ck_quantize_group_scalar(enum ck_block type, const float *x, const float *weights, uint8_t *blocks);
+/// Cuts rows into groups, with their weights. What is left at the end is filled up with zeros.
+void ck_quantize_rows(const struct ck_group_encoder groups[CK_ENCODERS], enum ck_block type, const float *x, size_t rows,
+                      size_t columns, const float *column_weights, uint8_t *blocks);
+/// Whole blocks of a group, one after the other.
+void ck_quantize_scalar(enum ck_block type, const float *x, size_t elements, const float *weights, uint8_t *blocks);
 
 static inline uint32_t ck_bits(float value) {
   uint32_t bits;

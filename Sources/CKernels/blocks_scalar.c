@@ -4,7 +4,7 @@
 
 static void quantize(enum ck_block type, const float *x, size_t rows, size_t columns, const float *column_weights,
                      uint8_t *blocks) {
-  ck_quantize_rows(NULL, type, x, rows, columns, column_weights, blocks);
+  ck_quantize_rows(ck_scalar_encoders, type, x, rows, columns, column_weights, blocks);
 }
 
 const struct ck_blocks ck_blocks_scalar = {.quantize = quantize, .dequantize = dequantize};
