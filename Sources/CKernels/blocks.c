@@ -84,6 +84,28 @@ void ck_quantize_scalar(enum ck_block type, const float *x, size_t elements, con
   }
 }
 
+ptrdiff_t ck_first_nonfinite_scale(enum ck_block type, const uint8_t *blocks, size_t count) {
+  // Where a block's F16 numbers are.
+  static const struct {
+    uint8_t count, offset;
+  } halves[] = {
+      [ck_block_q4_0] = {1, 0},  [ck_block_q4_1] = {2, 0},  [ck_block_q5_0] = {1, 0},   [ck_block_q5_1] = {2, 0},
+      [ck_block_q8_0] = {1, 0},  [ck_block_iq4_nl] = {1, 0}, [ck_block_q4_k] = {2, 0},  [ck_block_q5_k] = {2, 0},
+      [ck_block_q6_k] = {1, 208}, [ck_block_mxfp4] = {0, 0}, [ck_block_nvfp4] = {0, 0}, [ck_block_q2_k] = {2, 80},
+      [ck_block_q3_k] = {1, 108}, [ck_block_iq4_xs] = {1, 0}, [ck_block_q1_0] = {1, 0}, [ck_block_q2_0] = {1, 0},
+      [ck_block_tq1_0] = {1, 52}, [ck_block_tq2_0] = {1, 64},
+  };
+  const size_t size = ck_block_shapes[type].bytes;
+  for (size_t b = 0; b < count; b++) {
+    const uint8_t *const block = blocks + b * size;
+    if (type == ck_block_mxfp4 && block[0] == 255) return (ptrdiff_t)b;
+    for (int i = 0; i < halves[type].count; i++) {
+      if ((block[halves[type].offset + 2 * i + 1] & 0x7C) == 0x7C) return (ptrdiff_t)b;
+    }
+  }
+  return -1;
+}
+
 const struct ck_blocks *ck_blocks_at(int level) {
 #if defined(__x86_64__)
   if (level == 2) return &ck_blocks_avx512;

@@ -39,6 +39,9 @@ struct ck_blocks {
   void (*dequantize)(enum ck_block type, const uint8_t *blocks, size_t elements, float *x);
 };
 
+/// Index of the first block with a scale or offset that is NaN or infinite, or -1.
+ptrdiff_t ck_first_nonfinite_scale(enum ck_block type, const uint8_t *blocks, size_t count);
+
 /// The table of a level, 0 scalar, 1 AVX2, 2 AVX-512; levels that are not compiled in give the scalar one.
 const struct ck_blocks *ck_blocks_at(int level);
 
