@@ -47,8 +47,8 @@ static int ignores_weights(enum ck_block type) {
   return type == ck_block_q8_0 || type == ck_block_mxfp4 || type == ck_block_nvfp4;
 }
 
-void ck_quantize_rows(const struct ck_group_encoder groups[CK_ENCODERS], enum ck_block type, const float *x, size_t rows,
-                      size_t columns, const float *column_weights, uint8_t *blocks) {
+void ck_quantize_rows(const struct ck_group_encoder groups[CK_ENCODERS], enum ck_block type, const float *x,
+                      size_t rows, size_t columns, const float *column_weights, uint8_t *blocks) {
   if (type >= CK_ENCODERS) return;
   const struct ck_block_shape shape = ck_block_shapes[type];
   const struct ck_group_encoder group = groups[type];

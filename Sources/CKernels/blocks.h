@@ -28,8 +28,8 @@ extern const struct ck_block_shape ck_block_shapes[];
 extern const struct ck_group_encoder ck_scalar_encoders[CK_ENCODERS];
 
 /// Cuts rows into groups, with their weights. What is left at the end is filled up with zeros.
-void ck_quantize_rows(const struct ck_group_encoder groups[CK_ENCODERS], enum ck_block type, const float *x, size_t rows,
-                      size_t columns, const float *column_weights, uint8_t *blocks);
+void ck_quantize_rows(const struct ck_group_encoder groups[CK_ENCODERS], enum ck_block type, const float *x,
+                      size_t rows, size_t columns, const float *column_weights, uint8_t *blocks);
 /// Whole blocks of a group, one after the other.
 void ck_quantize_scalar(enum ck_block type, const float *x, size_t elements, const float *weights, uint8_t *blocks);
 
@@ -81,8 +81,8 @@ float ck_search_offset(const float *x, const float *w, int n, int most, const st
 /// Weighted least squares of x by scale * level, level in -most...most-1; levels[i] is level + most.
 float ck_search_symmetric(const float *x, const float *w, int n, int most, uint8_t *levels);
 
-/// From the scales and minus offsets of the eight sub-blocks: the first 16 bytes of a Q4_K or Q5_K block (d, dmin, packed
-/// scales), and the rounded steps and offsets that they stand for. `weights`, if not null, has the sum of each sub-block.
+/// From the scales and minus offsets of the eight sub-blocks: the first 16 bytes of a Q4_K or Q5_K block (d, dmin,
+/// packed scales), and the steps and offsets that they stand for. `weights`, if not null, has each sub-block's sum.
 void ck_k_scales(const float scales[8], const float offsets[8], const float *weights, uint8_t *block, float steps[8],
                  float rounded_offsets[8]);
 /// The same for the sixteen scales of a Q6_K block. Returns 0, and an all-zero block, when they are all about zero.

@@ -69,7 +69,8 @@ void ck_encode_q6_k(const float *x, const float *weights, uint8_t *block) {
     for (int l = 0; l < 32; l++) {
       low[l] = (uint8_t)((half[l] & 15) | half[l + 64] << 4);
       low[l + 32] = (uint8_t)((half[l + 32] & 15) | half[l + 96] << 4);
-      high[l] = (uint8_t)(half[l] >> 4 | (half[l + 32] >> 4) << 2 | (half[l + 64] >> 4) << 4 | (half[l + 96] >> 4) << 6);
+      high[l] = 0;
+      for (int part = 0; part < 4; part++) high[l] |= (uint8_t)((half[l + 32 * part] >> 4) << 2 * part);
     }
   }
 }

@@ -1,5 +1,5 @@
-// Blocks of 32 elements with one scale: the definition, one element at a time. Byte j of the packed nibbles has element j
-// below and element j + 16 above.
+// Blocks of 32 elements with one scale: the definition, one element at a time. Byte j of the packed nibbles has element
+// j below and element j + 16 above.
 #include "blocks.h"
 
 #pragma STDC FP_CONTRACT OFF

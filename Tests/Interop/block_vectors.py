@@ -19,6 +19,7 @@ import numpy as np
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from safetensors.numpy import save_file
 
+TARGET = Path(__file__).resolve().parents[1] / "Fixtures/ggml/blocks.safetensors"
 # Offsets of the F16 scales in a block.
 SCALES = {
     "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "IQ4_NL": [0],
@@ -87,7 +88,8 @@ class Library:
         return blocks
 
 
-def main(library: Library) -> None:
+def make(library: Library | None = None) -> dict[str, np.ndarray]:
+    """All tensors of the file; without ggml's library those that are not its word."""
     random = np.random.default_rng(2026)
     searched = search_rows(random)
     # Columns that never fire have weight 0.
@@ -100,15 +102,14 @@ def main(library: Library) -> None:
         tensors[f"{name}.values"] = gguf.quants.dequantize(blocks, kind).astype(np.float32)
         if name in QUANTIZED:
             tensors[f"{name}.quantized"] = gguf.quants.quantize(tensors["input"], kind)
-        if name in SEARCHED:
+        if library and name in SEARCHED:
             tensors[f"{name}.searched"] = library.quantize(name, searched)
             tensors[f"{name}.weighted"] = library.quantize(name, searched, weights)
-    folder = Path(__file__).parents[1] / "Fixtures" / "ggml"
-    folder.mkdir(exist_ok=True)
-    save_file(tensors, folder / "blocks.safetensors")
+    return tensors
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    main(Library(sys.argv[1]))
+    TARGET.parent.mkdir(exist_ok=True)
+    save_file(make(Library(sys.argv[1])), TARGET)

@@ -26,7 +26,7 @@ func dequantize(_ bytes: [UInt8], _ format: BlockFormat, _ level: InstructionSet
 
 /// Data that quantizers meet, and some that they should not.
 private enum Kind: CaseIterable {
-  case gaussian, roundedToBF16, heavyTailed, constant, zeros, oneSided, negative, signedZeros, ties, midpoints
+  case gaussian, roundedToBF16, heavyTailed, constant, nearlyConstant, zeros, oneSided, negative, signedZeros, ties, midpoints
   case sparse, apart, huge, tiny, tinier, subnormal, anyBits
 
   func values(_ count: Int, _ random: inout SeededRandom) -> [Float] {
@@ -39,6 +39,7 @@ private enum Kind: CaseIterable {
       case .roundedToBF16: return Float(bitPattern: (normal * 0.02).bitPattern & 0xFFFF_0000)
       case .heavyTailed: return normal / max(abs(random.normal()), 1e-6)
       case .constant: return constant
+      case .nearlyConstant: return Float(bitPattern: (-abs(constant)).bitPattern + UInt32(choice / 3))
       case .zeros: return 0
       case .oneSided: return max(normal, choice < 4 ? 0 : -0.0)
       case .negative: return -abs(normal) - 3

@@ -1,5 +1,5 @@
-// ggml's block types: so many elements of a row in so many bytes, with scales of their own. Every function gives the same
-// bytes at every level. The arithmetic is in formats/ggml-blocks.md.
+// ggml's block types: so many elements of a row in so many bytes, with scales of their own. Every function gives the
+// same bytes at every level. The arithmetic is in formats/ggml-blocks.md.
 #ifndef CKERNELS_BLOCKS_H
 #define CKERNELS_BLOCKS_H
 
