@@ -2,11 +2,14 @@
 
 import json
 
+import block_vectors
+import numpy as np
 import pytest
 import safetensors_vectors
 import tokenizer_vectors
 import unicode_classes
 from conftest import FIXTURES
+from safetensors.numpy import load_file
 
 GOLDEN = [json.loads(line) for line in (FIXTURES / "golden/safetensors/cases.jsonl").read_text().splitlines()]
 
@@ -26,3 +29,12 @@ def test_safetensors_agrees_with_formats_page():
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["name"])
 def test_safetensors_agrees_with_golden_case(case):
     assert safetensors_vectors.accepts(bytes.fromhex(case["hex"])) == case["accepted"]
+
+
+def test_gguf_package_agrees_with_block_vectors():
+    stored = load_file(block_vectors.TARGET)
+    made = block_vectors.make()
+    # The others are those of ggml's library.
+    assert {name.split(".")[-1] for name in stored.keys() - made.keys()} == {"searched", "weighted"}
+    for name, tensor in made.items():
+        assert np.array_equal(tensor, stored[name]), name
