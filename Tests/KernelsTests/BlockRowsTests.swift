@@ -26,7 +26,8 @@ func dequantize(_ bytes: [UInt8], _ format: BlockFormat, _ level: InstructionSet
 
 /// Data that quantizers meet, and some that they should not.
 private enum Kind: CaseIterable {
-  case gaussian, roundedToBF16, heavyTailed, constant, nearlyConstant, zeros, oneSided, negative, signedZeros, ties, midpoints
+  case gaussian, roundedToBF16, heavyTailed, constant, nearlyConstant, zeros, oneSided, negative, signedZeros, ties
+  case midpoints
   case sparse, apart, huge, tiny, tinier, subnormal, anyBits
 
   func values(_ count: Int, _ random: inout SeededRandom) -> [Float] {
