@@ -63,14 +63,15 @@ let package = Package(
     .target(
       name: "Checkpoints",
       dependencies: [
-        "ByteIO", "Tensors", "SafetensorsFormat", "TorchFormat", "Llama", "Tokenizers", "Quantization", "Kernels",
-        crypto,
+        "ByteIO", "Tensors", "SafetensorsFormat", "TorchFormat", "GGUFFormat", "Llama", "Tokenizers", "Quantization",
+        "Kernels", crypto,
       ],
       swiftSettings: safe),
     .target(
       name: "Conversion",
       dependencies: [
-        "ByteIO", "Tensors", "SafetensorsFormat", "TorchFormat", "Llama", "Quantization", "Checkpoints", "Kernels",
+        "ByteIO", "Tensors", "SafetensorsFormat", "TorchFormat", "GGUFFormat", "Llama", "Quantization", "Checkpoints",
+        "Kernels",
       ],
       swiftSettings: safe),
     .target(

@@ -72,6 +72,11 @@ public final class ReadableFile: Sendable {
     return buffer
   }
 
+  /// `count` bytes from byte `offset` on, or those that there are.
+  public func bytes(at offset: UInt64, upTo count: Int) throws(FileFailure) -> [UInt8] {
+    try bytes(at: offset, count: Int(min(UInt64(count), byteCount - min(offset, byteCount))))
+  }
+
   /// Lends all bytes front to back, in pieces of one buffer: fresh memory for each would cost more than reading it.
   /// - Throws: `FileFailure` when reading fails, what `body` throws.
   public func forEachPiece(_ body: (_ offset: UInt64, _ bytes: ArraySlice<UInt8>) throws -> Void) throws {

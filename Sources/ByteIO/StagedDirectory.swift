@@ -90,6 +90,16 @@ public final class StagedDirectory: Sendable {
     try FileSystem.remove(old)
   }
 
+  /// Gives single files their final names, one by one, beside the target, and removes the directory: for outputs that are
+  /// one file and what belongs to it. The last is the output itself; the others are in place before it is.
+  /// - Parameter files: staged names and final paths, on the same file system.
+  public func publish(files: [(staged: String, path: String)], replacing: Bool) throws(FileFailure) {
+    for (staged, path) in files.dropLast() { try FileSystem.rename(file(staged), to: path, replacing: true) }
+    if let (staged, path) = files.last { try FileSystem.rename(file(staged), to: path, replacing: replacing) }
+    try FileSystem.synchronizeDirectory(FileSystem.parent(of: target))
+    try FileSystem.remove(path)
+  }
+
   /// Removes all that was staged.
   public func discard() throws(FileFailure) { try FileSystem.remove(path) }
 }

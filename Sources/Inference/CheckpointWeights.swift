@@ -32,6 +32,9 @@ public struct CheckpointWeights: ModelWeights {
   public func matrix(_ role: TensorRole, rows range: Range<Int>?) throws -> WeightMatrix {
     let tensor = try tensor(role)
     let rows = range ?? 0..<tensor.rowCount
+    if tensor.elementType.block != nil {
+      return WeightMatrix(rows: rows.count, columns: tensor.columnCount, values: try tensor.values(rows: rows))
+    }
     let bytes = try tensor.rows.bytes(rows: rows)
     guard let quantization = tensor.quantization else {
       return WeightMatrix(

@@ -21,3 +21,11 @@ extension ElementType {
     return format
   }
 }
+
+extension BlockFormat {
+  /// The kernels' name of a block type.
+  public init(_ type: BlockType) {
+    guard let format = BlockFormat(rawValue: type.rawValue) else { preconditionFailure("both list the same types") }
+    self = format
+  }
+}

@@ -10,9 +10,11 @@ struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Convert the checkpoint IN and publish it as OUT (the default subcommand).")
 
-  @Argument(help: ArgumentHelp("A Hugging Face directory with safetensors, or a Meta directory.", valueName: "in"))
+  @Argument(help: ArgumentHelp(
+      "A Hugging Face directory with safetensors, a Meta directory, or a GGUF file.", valueName: "in"))
   var input: String
-  @Argument(help: ArgumentHelp("The directory to create.", valueName: "out"))
+  @Argument(help: ArgumentHelp(
+      "The directory to create; for a GGUF, a name that ends in .gguf makes just the file.", valueName: "out"))
   var output: String
 
   @Option(help: "Element types of the output: \(TargetType.names.joined(separator: ", ")). Unchanged when absent.")
@@ -29,8 +31,16 @@ struct Convert: ParsableCommand {
   var ignore: [String] = []
   @Option(parsing: .singleValue, help: "Quantize only modules that match, same forms as --ignore. Repeatable.")
   var only: [String] = []
-  @Option(name: .customLong("max-shard-size"), help: "Begin a new shard before it passes this size.")
-  var maximumShardSize = ByteCountArgument(5_000_000_000)
+  @Option(
+    name: .customLong("max-shard-size"),
+    help: "Begin a new file before one passes this size. 5 GB for safetensors, one file for GGUF when absent.")
+  var maximumShardSize: ByteCountArgument?
+  @Option(
+    name: .customLong("tensor-type"), parsing: .singleValue,
+    help: "Give GGUF tensors that a name or re: pattern matches a type of their own: PATTERN=TYPE. Repeatable.")
+  var tensorTypes: [TensorTypeOverride] = []
+  @Flag(name: .customLong("allow-requantize"), help: "Round weights that were rounded to few bits already.")
+  var allowsRequantizing = false
   @Flag(help: "Replace an existing output, in one step, once the new one is complete.")
   var force = false
   @Flag(
@@ -48,14 +58,20 @@ struct Convert: ParsableCommand {
   @OptionGroup(title: "General") var shared: SharedOptions
 
   enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
-    case safetensors, pth
+    case safetensors, pth, gguf
 
-    var layout: Checkpoint.Layout { self == .pth ? .meta : .huggingFace }
+    var layout: Checkpoint.Layout {
+      switch self {
+      case .safetensors: .huggingFace
+      case .pth: .meta
+      case .gguf: .gguf
+      }
+    }
   }
 
   func validate() throws {
     if let tensorParallel, tensorParallel < 1 { throw ValidationError("--tp must be positive") }
-    guard maximumShardSize.bytes > 0 else { throw ValidationError("--max-shard-size must be positive") }
+    if let maximumShardSize, maximumShardSize.bytes == 0 { throw ValidationError("--max-shard-size must be positive") }
     if dryRun && verify != nil { throw ValidationError("--dry-run writes nothing that --verify could judge") }
   }
 
@@ -80,7 +96,7 @@ struct Convert: ParsableCommand {
   private var options: ConversionOptions {
     ConversionOptions(
       target: to ?? .unchanged, layout: format?.layout, tensorParallel: tensorParallel, ignore: ignore, only: only,
-      maximumShardSize: maximumShardSize.bytes,
+      maximumShardSize: maximumShardSize?.bytes, tensorTypes: tensorTypes, allowsRequantizing: allowsRequantizing,
       threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force, sumsFiles: fileSums)
   }
 
@@ -130,4 +146,8 @@ struct Convert: ParsableCommand {
 
 extension TargetType: ExpressibleByArgument {
   public init?(argument: String) { self.init(name: argument) }
+}
+
+extension TensorTypeOverride: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
 }

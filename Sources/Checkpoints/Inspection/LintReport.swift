@@ -128,9 +128,21 @@ extension LogicalTensor {
 }
 
 extension StoredRows {
+  private func checkScales(_ format: BlockFormat) throws {
+    let step = max(1, (1 << 20) / rowByteCount)
+    for start in stride(from: 0, to: rowCount, by: step) {
+      let bytes = try RowExpression.stored(self).bytes(rows: start..<min(start + step, rowCount))
+      guard let index = BlockRows.firstNonFiniteScale(bytes.span.rawBytes, format: format) else { continue }
+      let block = start * rowByteCount / format.byteCount + index
+      throw ParseFailure("a scale of block \(block) is NaN or infinite", advice: "the weights are damaged")
+        .about(tensor.name)
+    }
+  }
+
   fileprivate func checkFinite() throws {
     let rows = RowExpression.stored(self)
     guard rowByteCount > 0 else { return }
+    if let block = tensor.elementType.block { return try checkScales(BlockFormat(block)) }
     let format = tensor.elementType.floatFormat
     let step = max(1, (1 << 20) / rowByteCount)
     for start in stride(from: 0, to: rowCount, by: step) {

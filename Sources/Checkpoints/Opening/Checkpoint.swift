@@ -1,4 +1,5 @@
 public import ByteIO
+public import GGUFFormat
 public import Llama
 public import Quantization
 internal import SafetensorsFormat
@@ -12,6 +13,17 @@ public struct Checkpoint: Sendable {
     case huggingFace = "hf-safetensors"
     /// `params.json` with `consolidated.NN.pth`.
     case meta = "meta-pth"
+    /// A GGUF file or split set.
+    case gguf
+
+    /// How it names tensors and orders rows.
+    public var dialect: NamingDialect {
+      switch self {
+      case .huggingFace: .huggingFace
+      case .meta: .meta
+      case .gguf: .gguf
+      }
+    }
   }
 
   /// As given by the user.
@@ -36,6 +48,12 @@ public struct Checkpoint: Sendable {
   public let notes: [String]
   /// Sums that came with the files.
   public let checklist: Checklist?
+  /// Where `inputFiles` and sidecars are.
+  public let directory: String
+  /// All keys of a GGUF file, those that mean nothing here among them.
+  public let ownMetadata: GGUFMetadata?
+  /// Files that the layout holds inside: the tokenizer of a GGUF file, in the forms of other layouts.
+  public let embeddedFiles: [EmbeddedFile]
   /// What the layout's files leave out and was inferred, and from what.
   public let inferences: [String]
 
@@ -55,8 +73,12 @@ public struct Checkpoint: Sendable {
     path: String, layout: Layout, configuration: LlamaConfiguration, configurationDocument: JSONValue,
     quantization: QuantizationConfiguration?, tensors: [LogicalTensor], census: Census, sidecars: [SidecarFile],
     leftBehind: [String], inputFiles: [String], notes: [String], inferences: [String] = [],
-    shardCount: Int = 1, checklist: Checklist? = nil
+    shardCount: Int = 1, checklist: Checklist? = nil, directory: String? = nil, ownMetadata: GGUFMetadata? = nil,
+    embeddedFiles: [EmbeddedFile] = []
   ) {
+    self.directory = directory ?? path
+    self.ownMetadata = ownMetadata
+    self.embeddedFiles = embeddedFiles
     self.checklist = checklist
     self.inferences = inferences
     self.shardCount = shardCount
@@ -85,6 +107,12 @@ public struct Checkpoint: Sendable {
     for stored in tensors.flatMap(\.storedTensors) where proven.insert(stored.source.place).inserted {
       try stored.source.proveIntegrity()
     }
+  }
+
+  /// What to call the model: the last part of its path, without `.gguf`.
+  public var name: String {
+    let last = FileSystem.lastComponent(of: path)
+    return last.hasSuffix(".gguf") && last != ".gguf" ? String(last.dropLast(5)) : last
   }
 
   /// The tensor of a role; nil when the model has none (a tied head).

@@ -12,10 +12,18 @@ extension Checkpoint {
   /// - Throws: `ParseFailure` for a file that is damaged or of an unsupported kind.
   public func tokenizer() throws -> (any Tokenizer)? {
     for name in Self.tokenizerNames {
-      guard let file = sidecars.first(where: { $0.name == name }) else { continue }
-      return try tokenizer(of: file)
+      if let file = sidecars.first(where: { $0.name == name }) { return try tokenizer(of: file) }
+      if let file = embeddedFiles.first(where: { $0.name == name }) { return try tokenizer(of: file) }
     }
     return nil
+  }
+
+  private func tokenizer(of file: EmbeddedFile) throws -> any Tokenizer {
+    do {
+      return try TokenizerFile.tokenizer(file.bytes, vocabularySize: configuration.vocabularySize)
+    } catch {
+      throw error.in(file: path)
+    }
   }
 
   private func tokenizer(of file: SidecarFile) throws -> any Tokenizer {
@@ -30,6 +38,10 @@ extension Checkpoint {
   /// SHA-256 of what the tokenizer means, whatever the form of its file. A tokenizer of a kind that this version does not
   /// read is told apart by the bytes of its file.
   func tokenizerDigest() throws -> String? {
+    for name in Self.tokenizerNames {
+      guard let file = embeddedFiles.first(where: { $0.name == name }) else { continue }
+      return SHA256Sum.hexadecimal(of: try tokenizer(of: file).canonicalForm)
+    }
     guard let file = Self.tokenizerNames.lazy.compactMap({ name in sidecars.first { $0.name == name } }).first else {
       return nil
     }

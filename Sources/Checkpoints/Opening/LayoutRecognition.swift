@@ -14,6 +14,8 @@ enum LayoutRecognition {
   enum Layout {
     case huggingFace(Set<String>)
     case meta(Set<String>)
+    /// The path of the file, or of a piece of the split set.
+    case gguf(String)
   }
 
   /// - Throws: `FileFailure` when there is nothing at `path`; `ParseFailure` that says what was found instead.
@@ -22,9 +24,10 @@ enum LayoutRecognition {
     case nil:
       throw FileFailure(path: path, operation: "open", kind: .missing, detail: "there is no such file or directory")
     case .file:
+      if try ReadableFile(path: path).bytes(at: 0, upTo: 4) == Array("GGUF".utf8) { return .gguf(path) }
       throw ParseFailure(
-        "this is a file; a checkpoint is a directory with config.json and safetensors files", file: path,
-        advice: "give the directory that holds it")
+        "this is a file and no GGUF; other checkpoints are directories with config.json and safetensors files",
+        file: path, advice: "give the directory that holds it")
     case .other: throw ParseFailure("this is neither a file nor a directory", file: path)
     case .directory: break
     }
@@ -32,6 +35,7 @@ enum LayoutRecognition {
     let shards = metaShards(names)
     guard names.contains(configurationName) else {
       if names.contains(parametersName) && !shards.isEmpty { return .meta(names) }
+      if let file = try ggufFile(names, path) { return .gguf(path + "/" + file) }
       throw unrecognised(names, path)
     }
     if names.contains(parametersName) && !shards.isEmpty && !names.contains(indexName)
@@ -51,6 +55,22 @@ enum LayoutRecognition {
     return .huggingFace(names)
   }
 
+  /// The one GGUF model of a directory: a file, or the first piece of a split set.
+  private static func ggufFile(_ names: Set<String>, _ path: String) throws(ParseFailure) -> String? {
+    let files = names.filter { $0.hasSuffix(".gguf") }.sorted()
+    guard let first = files.first else { return nil }
+    // Pieces are called NAME-00001-of-00003.gguf.
+    let isPiece = first.dropLast(5).suffix(15).hasPrefix("-00001-of-")
+    let prefix = isPiece ? first.dropLast(20) : first[...]
+    guard files.allSatisfy({ isPiece ? $0.hasPrefix(prefix) && $0.dropLast(5).suffix(9).hasPrefix("-of-") : $0 == first })
+    else {
+      throw ParseFailure(
+        "this directory holds \(files.count) GGUF files, \(first) and \(files[1]) among them", file: path,
+        advice: "give the path of one of them")
+    }
+    return first
+  }
+
   /// Names of a Meta directory's shards by rank: `consolidated.NN.pth`, or the one `consolidated.safetensors` that Mistral
   /// publishes.
   static func metaShards(_ names: Set<String>) -> [String] {
@@ -68,15 +88,12 @@ enum LayoutRecognition {
 
   private static func unrecognised(_ names: Set<String>, _ path: String) -> ParseFailure {
     let advice =
-      "give a Hugging Face directory (config.json with \(singleFileName) or \(indexName)) or a Meta directory "
-      + "(params.json with consolidated.00.pth)"
+      "give a Hugging Face directory (config.json with \(singleFileName) or \(indexName)), a Meta directory "
+      + "(params.json with consolidated.00.pth) or a GGUF file"
     if names.contains("params.json") || names.contains(where: { $0.hasPrefix("consolidated.") }) {
       let missing = names.contains(parametersName) ? "consolidated.00.pth" : parametersName
       return ParseFailure(
         "this is a Meta checkpoint without \(missing)", file: path, advice: "download all of its files")
-    }
-    if names.contains(where: { $0.hasSuffix(".gguf") }) {
-      return ParseFailure("this directory holds GGUF files", file: path, advice: advice)
     }
     if names.contains(where: { $0.hasPrefix("pytorch_model") && $0.hasSuffix(".bin") }) {
       return ParseFailure("the weights are pickled pytorch_model files", file: path, advice: advice)

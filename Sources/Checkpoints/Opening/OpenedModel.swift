@@ -19,6 +19,7 @@ extension LayoutRecognition {
     switch try recognise(path) {
     case .huggingFace(let names): try HuggingFaceDirectory(path: path, names: names)
     case .meta(let names): try MetaDirectory(path: path, names: names)
+    case .gguf(let file): try GGUFModel(path: path, file: file)
     }
   }
 }

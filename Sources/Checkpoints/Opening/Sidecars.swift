@@ -7,6 +7,9 @@ public struct SidecarFile: Sendable, Equatable {
   /// Where it is, symbolic links not yet followed.
   public let path: String
   public let byteCount: UInt64
+
+  /// A licence or the like, which belongs beside a model in any layout.
+  public var isNotice: Bool { Sidecars.notices.contains { name.lowercased().hasPrefix($0) } }
 }
 
 /// Which files of a directory travel with the model. An allow list: what is not on it is named in the record as left behind.
@@ -17,7 +20,8 @@ public enum Sidecars {
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.json", "chat_template.jinja",
   ]
   /// Beginnings, compared without regard to case: `LICENSE.txt`, `USE_POLICY.md`, `Notice`, `tokenizer.model.v3`.
-  static let prefixes = ["license", "use_policy", "notice", "tokenizer", "chat_template"]
+  static let prefixes = notices + ["tokenizer", "chat_template"]
+  static let notices = ["license", "use_policy", "notice"]
 
   static func isCarried(_ name: String) -> Bool {
     let lower = name.lowercased()

@@ -4,13 +4,20 @@ internal import Quantization
 internal import Tensors
 
 extension LogicalTensor {
-  /// Turns stored rows into values in binary32: exact for unquantized types; for quantized ones codes times scales, then
+  /// Whether values were rounded to few bits: codes with scales beside them, or blocks.
+  public var isQuantized: Bool { quantization != nil || elementType.block != nil }
+
+  /// Turns stored rows into values in binary32: exact for unquantized types; for blocks by ggml's formulas; for other quantized ones codes times scales, then
   /// what the quantization adds to them.
   /// - Parameters:
   ///   - bytes: the rows of `range` as `rows` gives them.
   ///   - values: takes `range.count` × `columnCount` values.
   /// - Throws: `ParseFailure` for scales that are no scales, `FileFailure` when they cannot be read.
   public func widen(_ bytes: RawSpan, rows range: Range<Int>, into values: inout MutableSpan<Float>) throws {
+    if let block = elementType.block {
+      BlockRows.dequantize(bytes, format: BlockFormat(block), into: &values)
+      return
+    }
     guard let quantization else {
       NumberFormat.widen(bytes, from: elementType.floatFormat, into: &values)
       return

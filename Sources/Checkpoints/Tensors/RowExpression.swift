@@ -1,5 +1,7 @@
 internal import ByteIO
+internal import Kernels
 public import Llama
+internal import Quantization
 public import Tensors
 
 /// The rows of a matrix as an expression over stored tensors: merging shards, splitting and reordering rows are
@@ -21,11 +23,13 @@ public indirect enum RowExpression: Sendable {
   case slicedRows(RowExpression, Range<Int>)
   /// A range of bytes of every row of the operand.
   case slicedColumns(RowExpression, Range<Int>)
+  /// The operand's F32 elements in a 16-bit type that holds their values exactly; reading others is an error.
+  case narrowed(RowExpression, to: ElementType)
 
   public var rowCount: Int {
     switch self {
     case .stored(let rows): rows.rowCount
-    case .permutedRows(let operand, _), .slicedColumns(let operand, _): operand.rowCount
+    case .permutedRows(let operand, _), .slicedColumns(let operand, _), .narrowed(let operand, _): operand.rowCount
     case .concatenatedRows(let operands): operands.reduce(0) { $0 + $1.rowCount }
     case .concatenatedColumns(let operands), .replicas(let operands): operands.first?.rowCount ?? 0
     case .slicedRows(_, let range): range.count
@@ -41,6 +45,7 @@ public indirect enum RowExpression: Sendable {
     case .concatenatedColumns(let operands): operands.reduce(0) { $0 + $1.rowByteCount }
     case .replicas(let operands): operands.first?.rowByteCount ?? 0
     case .slicedColumns(_, let range): range.count
+    case .narrowed(let operand, let type): operand.rowByteCount / 4 * type.bits / 8
     }
   }
 
@@ -48,7 +53,8 @@ public indirect enum RowExpression: Sendable {
   public var storedTensors: [StoredRows] {
     switch self {
     case .stored(let rows): [rows]
-    case .permutedRows(let operand, _), .slicedRows(let operand, _), .slicedColumns(let operand, _):
+    case .permutedRows(let operand, _), .slicedRows(let operand, _), .slicedColumns(let operand, _),
+      .narrowed(let operand, _):
       operand.storedTensors
     case .concatenatedRows(let operands), .concatenatedColumns(let operands), .replicas(let operands):
       operands.flatMap(\.storedTensors)
@@ -104,6 +110,7 @@ extension RowExpression {
         rows: range.lowerBound + slice.lowerBound..<range.upperBound + slice.lowerBound, into: &buffer)
     case .slicedColumns(let operand, let slice):
       try Self.readSlicedColumns(operand, slice, rows: range, into: &buffer)
+    case .narrowed(let operand, let type): try Self.readNarrowed(operand, type, rows: range, into: &buffer)
     }
   }
 
@@ -194,5 +201,23 @@ extension RowExpression {
       let start = row * size + slice.lowerBound
       buffer.copy(from: block.span.extracting(start..<start + slice.count), to: row * slice.count)
     }
+  }
+
+  private static func readNarrowed(
+    _ operand: RowExpression, _ type: ElementType, rows range: Range<Int>, into buffer: inout MutableSpan<UInt8>
+  ) throws {
+    let block = try operand.bytes(rows: range)
+    var values = [Float](repeating: 0, count: block.count / 4)
+    var span = values.mutableSpan
+    NumberFormat.widen(block.span.rawBytes, from: .f32, into: &span)
+    _ = NumberFormat.narrow(values.span, to: type.floatFormat, into: &buffer)
+    var again = [Float](repeating: 0, count: values.count)
+    var other = again.mutableSpan
+    NumberFormat.widen(buffer.span.rawBytes, from: type.floatFormat, into: &other)
+    // Bit patterns: zeros keep their signs, and what is NaN stays the same NaN or is refused.
+    guard let index = values.indices.first(where: { values[$0].bitPattern != again[$0].bitPattern }) else { return }
+    throw ParseFailure(
+      "element \(range.lowerBound * operand.rowByteCount / 4 + index) is \(values[index]), which \(type) does not hold exactly",
+      item: operand.storedTensors.first?.tensor.name)
   }
 }

@@ -60,18 +60,31 @@ public struct ConversionRecord: Sendable {
   public func publish(replacing: Bool) throws {
     let staging = run.staging
     try FileSystem.write(Array(document.serialized().utf8), toNew: staging.file(Self.recordName))
-    guard var lines = sums.output else {
-      try staging.publish(replacing: replacing)
-      return
+    if var lines = sums.output {
+      for (name, text) in [(Self.recordName, nil), (Checklist.fileName, sums.checklist?.text)]
+      where name == Self.recordName || text != nil {
+        if let text { try FileSystem.write(Array(text.utf8), toNew: staging.file(name)) }
+        lines.append((name, try FileSum(.sha256, ofFile: staging.file(name)).compute()))
+      }
+      // Beside a single file, only that file is checked: others may come to lie there.
+      if run.plan.isSingleFile { lines.removeAll { $0.name != FileSystem.lastComponent(of: run.plan.outputPath) } }
+      let text = lines.sorted { $0.name < $1.name }.map { "\($0.sha256)  \($0.name)\n" }.joined()
+      try FileSystem.write(Array(text.utf8), toNew: staging.file(Self.checksumsName))
     }
-    for (name, text) in [(Self.recordName, nil), (Checklist.fileName, sums.checklist?.text)]
-    where name == Self.recordName || text != nil {
-      if let text { try FileSystem.write(Array(text.utf8), toNew: staging.file(name)) }
-      lines.append((name, try FileSum(.sha256, ofFile: staging.file(name)).compute()))
-    }
-    let text = lines.sorted { $0.name < $1.name }.map { "\($0.sha256)  \($0.name)\n" }.joined()
-    try FileSystem.write(Array(text.utf8), toNew: staging.file(Self.checksumsName))
-    try staging.publish(replacing: replacing)
+    guard run.plan.isSingleFile else { return try staging.publish(replacing: replacing) }
+    let path = run.plan.outputPath
+    var files = evidence.map { (staged: $0.staged, path: FileSystem.parent(of: path) + "/" + $0.published) }
+    files.append((FileSystem.lastComponent(of: path), path))
+    try staging.publish(files: files, replacing: replacing)
+  }
+
+  /// The record and the sums, staged and as they are called when published.
+  private var evidence: [(staged: String, published: String)] {
+    let plan = run.plan
+    let name = FileSystem.lastComponent(of: plan.outputPath)
+    let record = (Self.recordName, plan.isSingleFile ? "\(name).\(Self.recordName)" : Self.recordName)
+    guard plan.options.sumsFiles else { return [record] }
+    return [record, (Self.checksumsName, plan.isSingleFile ? "\(name).sha256" : Self.checksumsName)]
   }
 
   private static func options(_ options: ConversionOptions) -> JSONValue {
@@ -80,14 +93,15 @@ public struct ConversionRecord: Sendable {
       "tensor_parallel": options.tensorParallel.map { .number(JSONNumber($0)) } ?? .null,
       "ignore": .array(options.ignore.map { .string($0) }),
       "only": .array(options.only.map { .string($0) }),
-      "max_shard_size": .number(JSONNumber(options.maximumShardSize)),
+      "max_shard_size": options.maximumShardSize.map { .number(JSONNumber($0)) } ?? .null,
+      "tensor_types": .array(options.tensorTypes.map { .string("\($0.pattern)=\($0.type)") }),
     ]
   }
 
   private static func input(_ plan: ConversionPlan, _ sums: EvidenceSums) throws -> JSONValue {
     let input = plan.input
     let files = try sums.input.map { name, sha256 -> JSONValue in
-      let size = try ReadableFile(path: input.path + "/" + name).byteCount
+      let size = try ReadableFile(path: input.directory + "/" + name).byteCount
       return ["name": .string(name), "bytes": .number(JSONNumber(size)), "sha256": sha256.map { .string($0) } ?? .null]
     }
     return [
@@ -141,7 +155,7 @@ extension ConversionRecord {
     )
     if let verification { lines.append("verified    \(verification.line)") }
     lines.append("digest      \(check.digest.model)")
-    lines.append("evidence    \(Self.recordName)" + (plan.options.sumsFiles ? ", \(Self.checksumsName)" : ""))
+    lines.append("evidence    " + evidence.map(\.published).joined(separator: ", "))
     return lines.joined(separator: "\n") + "\n"
   }
 

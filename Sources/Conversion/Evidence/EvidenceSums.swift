@@ -19,7 +19,7 @@ struct EvidenceSums {
     let listed = plan.input.checklist.map { list in inputNames.filter { list.md5(of: $0) != nil } } ?? []
     let wanted = plan.options.sumsFiles
     let listing = wanted && plan.layout == .meta ? outputNames.filter(Self.isListed) : []
-    func path(_ name: String) -> String { plan.input.path + "/" + name }
+    func path(_ name: String) -> String { plan.input.directory + "/" + name }
     // The input's own list is compared in any case: nothing else tells swapped shards.
     let sums =
       listed.map { FileSum(.md5, ofFile: path($0)) }

@@ -16,8 +16,20 @@ struct CarriedQuantization {
 
   private static let perShard = "each shard has scaled its own part of its rows"
 
+  /// Why a layout cannot hold a quantized weight as it is; nil when it can.
+  func obstacle(_ tensor: LogicalTensor, in layout: Checkpoint.Layout) -> String? {
+    if let block = tensor.elementType.block {
+      return layout == .gguf ? nil : "blocks of \(block) are a type of GGUF alone"
+    }
+    switch layout {
+    case .huggingFace: return obstacleInHuggingFace(tensor)
+    case .meta: return obstacleInMeta(tensor)
+    case .gguf: return "GGUF has no type for its codes and scales"
+    }
+  }
+
   /// Why a Hugging Face directory cannot hold the codes and scales; nil when it can.
-  func obstacleInHuggingFace(_ tensor: LogicalTensor) -> String? {
+  private func obstacleInHuggingFace(_ tensor: LogicalTensor) -> String? {
     guard checkpoint.layout == .meta, let quantization = tensor.quantization else { return nil }
     if tensor.elementType == .i8 { return "its int4 codes and int8 rows are a layout of Meta's alone" }
     guard quantization.scheme.isRowWise else {
@@ -27,7 +39,7 @@ struct CarriedQuantization {
   }
 
   /// Why a Meta directory cannot hold them.
-  func obstacleInMeta(_ tensor: LogicalTensor) -> String? {
+  private func obstacleInMeta(_ tensor: LogicalTensor) -> String? {
     guard let quantization = tensor.quantization else { return nil }
     if checkpoint.layout == .meta {
       let same = shards == checkpoint.shardCount
@@ -53,12 +65,12 @@ struct CarriedQuantization {
   }
 }
 
-extension Checkpoint {
-  /// Of its files.
-  var dialect: NamingDialect { layout == .meta ? .meta : .huggingFace }
-}
-
 extension TargetType {
-  /// Quantized weights become plain ones.
-  var dequantizes: Bool { if case .element = self { true } else { false } }
+  /// Quantized weights become plain ones, or blocks of other values.
+  var dequantizes: Bool {
+    switch self {
+    case .element, .ggml: true
+    default: false
+    }
+  }
 }

@@ -10,6 +10,8 @@ struct OutputLayout {
   let layout: Checkpoint.Layout
   private let shards: Int
   private let rules: TensorParallelRules
+  /// Of a GGUF.
+  private let mixture: GGUFMixture?
   /// What readers of the layout will not understand.
   let warnings: [String]
 
@@ -28,13 +30,13 @@ struct OutputLayout {
       }
       shards = 1
     }
-    let quantized = checkpoint.tensors.filter { $0.quantization != nil }
+    mixture = layout == .gguf ? try GGUFMixture(checkpoint, options) : nil
+    let quantized = checkpoint.tensors.filter(\.isQuantized)
     if !quantized.isEmpty && !options.target.dequantizes {
       let carried = CarriedQuantization(checkpoint, shards: shards)
       for tensor in quantized {
-        guard let obstacle = layout == .meta ? carried.obstacleInMeta(tensor) : carried.obstacleInHuggingFace(tensor)
-        else { continue }
-        let name = checkpoint.dialect.name(for: tensor.role)
+        guard let obstacle = carried.obstacle(tensor, in: layout) else { continue }
+        let name = checkpoint.layout.dialect.name(for: tensor.role)
         throw ConversionFailure(
           .usage, "\(checkpoint.path): \(name) is quantized, and \(obstacle); add --to bf16, f16 or f32")
       }
@@ -62,11 +64,19 @@ struct OutputLayout {
         throw ConversionFailure(.usage, "int4-meta is a layout of Meta checkpoints; use it with --format pth")
       }
       return .meta
+    case .ggml(let type):
+      guard options.layout ?? .gguf == .gguf else {
+        throw ConversionFailure(.usage, "\(type) is a type of GGUF files; use it with --format gguf")
+      }
+      return .gguf
     case .unchanged, .element: return options.layout ?? checkpoint.layout
     }
   }
 
-  var dialect: NamingDialect { layout == .meta ? .meta : .huggingFace }
+  var dialect: NamingDialect { layout.dialect }
+
+  /// The type that a GGUF's mixture gives a tensor; nil in other layouts.
+  func elementType(of tensor: LogicalTensor) throws -> ElementType? { mixture?.elementType(of: tensor) }
 
   /// Elements of a row that share a scale when a matrix is rounded to FP8 with a scale for each row: each shard of a Meta
   /// checkpoint has scales for what it holds of a row.
@@ -82,17 +92,18 @@ struct OutputLayout {
 
   /// The places of all tensors, and the files whose bytes are known now.
   func plan(
-    _ steps: [PlannedStep], _ checkpoint: Checkpoint, _ options: ConversionOptions, _ selection: ModuleSelection
+    _ steps: [PlannedStep], _ checkpoint: Checkpoint, _ options: ConversionOptions, _ selection: ModuleSelection,
+    name: String
   ) throws -> (any PlannedOutput, [ConversionPlan.PlannedDocument]) {
     switch layout {
     case .huggingFace:
-      let output = try SafetensorsOutput(steps, maximumShardSize: options.maximumShardSize)
+      let output = try SafetensorsOutput(steps, maximumShardSize: options.maximumShardSize ?? 5_000_000_000)
       let configuration = OutputConfiguration.document(checkpoint, target: options.target, selection: selection)
       var documents = [Self.document("config.json", configuration)]
       if let index = output.plan.index {
         documents.append(.init(name: SafetensorsIndex.fileName, bytes: Array(index.serialized().utf8)))
       }
-      return (output, documents)
+      return (output, documents + Self.embedded(checkpoint, ["tokenizer.json", "tokenizer_config.json"]))
     case .meta:
       let output: MetaOutput
       do {
@@ -103,8 +114,23 @@ struct OutputLayout {
       }
       let parameters = MetaParameters.document(
         for: checkpoint.configuration, shards: shards, integers: try Self.integers(checkpoint, options.target))
-      return (output, [Self.document("params.json", parameters)])
+      return (
+        output, [Self.document("params.json", parameters)] + Self.embedded(checkpoint, ["tokenizer.model"])
+      )
+    case .gguf:
+      let fileType = mixture?.fileType.id ?? 0
+      let hasBlocks = steps.contains { $0.weight.elementType.block != nil }
+      let metadata = checkpoint.ggufMetadata(fileType: fileType, hasBlocks: hasBlocks)
+      let stem = name.hasSuffix(".gguf") && name != ".gguf" ? String(name.dropLast(5)) : name
+      let output = try GGUFOutput(
+        steps, metadata, ropeFactors: checkpoint.ropeFactors, name: stem, maximumFileSize: options.maximumShardSize)
+      return (output, [])
     }
+  }
+
+  /// Files that the input holds inside and this layout beside the weights.
+  private static func embedded(_ checkpoint: Checkpoint, _ names: [String]) -> [ConversionPlan.PlannedDocument] {
+    checkpoint.embeddedFiles.filter { names.contains($0.name) }.map { .init(name: $0.name, bytes: $0.bytes) }
   }
 
   /// Groups of int4 codes lie within a shard.

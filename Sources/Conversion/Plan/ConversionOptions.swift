@@ -1,4 +1,6 @@
 public import Checkpoints
+internal import Kernels
+public import Llama
 public import Quantization
 public import Tensors
 
@@ -12,6 +14,8 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
   case fp8(FP8Recipe)
   /// Meta's int4 checkpoints: int4 groups in the layers, int8 embedding and head.
   case int4Meta
+  /// A file type of llama.cpp: each tensor gets the type that its mixture says.
+  case ggml(GGMLFileType)
 
   /// The value of `--to`.
   public init?(name: String) {
@@ -22,13 +26,19 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
     case "fp8_dynamic": self = .fp8(.fp8)
     case "int4-meta": self = .int4Meta
     case let name:
-      guard let recipe = FP8Recipe(rawValue: name) else { return nil }
-      self = .fp8(recipe)
+      if let recipe = FP8Recipe(rawValue: name) {
+        self = .fp8(recipe)
+      } else if let type = GGMLFileType(rawValue: name) {
+        self = .ggml(type)
+      } else {
+        return nil
+      }
     }
   }
 
   /// All names to show in help.
-  public static let names = FP8Recipe.allCases.map(\.rawValue) + ["int4-meta", "bf16", "f16", "f32"]
+  public static let names = FP8Recipe.allCases.map(\.rawValue) + ["int4-meta"] + GGMLFileType.allCases.filter { $0.defaultType.block != nil }.map(\.rawValue)
+    + ["bf16", "f16", "f32"]
 
   public var description: String {
     switch self {
@@ -36,6 +46,32 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
     case .element(let type): type.rawValue.lowercased()
     case .fp8(let recipe): recipe.rawValue
     case .int4Meta: "int4-meta"
+    case .ggml(let type): type.rawValue
+    }
+  }
+}
+
+/// `--tensor-type PATTERN=TYPE`: the GGUF tensors whose names a pattern matches, exact or `re:`, get this type.
+public struct TensorTypeOverride: Sendable, Hashable {
+  public let pattern: String
+  public let type: ElementType
+
+  public init(pattern: String, type: ElementType) {
+    self.pattern = pattern
+    self.type = type
+  }
+
+  /// - Parameter text: `PATTERN=TYPE`, the type in llama.cpp's spelling; nil when it is none that can be written.
+  public init?(_ text: String) {
+    guard let sign = text.lastIndex(of: "="), sign != text.startIndex else { return nil }
+    let name = text[text.index(after: sign)...].uppercased()
+    pattern = String(text[..<sign])
+    if let plain = [ElementType.f32, .f16, .bf16].first(where: { $0.rawValue == name }) {
+      type = plain
+    } else if let block = BlockType(rawValue: name), BlockFormat(block).canQuantize {
+      type = .block(block)
+    } else {
+      return nil
     }
   }
 }
@@ -51,8 +87,13 @@ public struct ConversionOptions: Sendable {
   public var ignore: [String]
   /// When not empty, only these modules are quantized.
   public var only: [String]
-  /// A new shard begins when the next tensor would pass this many bytes.
-  public var maximumShardSize: UInt64
+  /// A new shard begins when the next tensor would pass this many bytes; nil for the layout's own habit: 5 GB for
+  /// safetensors, one file for GGUF.
+  public var maximumShardSize: UInt64?
+  /// Tensors of a GGUF that get another type than the mixture's.
+  public var tensorTypes: [TensorTypeOverride]
+  /// Round weights that were rounded to few bits already.
+  public var allowsRequantizing: Bool
 
   /// Threads that convert; the bytes do not depend on it.
   public var threads: Int
@@ -66,7 +107,8 @@ public struct ConversionOptions: Sendable {
   public init(
     target: TargetType = .unchanged, layout: Checkpoint.Layout? = nil, tensorParallel: Int? = nil,
     ignore: [String] = [], only: [String] = [],
-    maximumShardSize: UInt64 = 5_000_000_000, threads: Int = 1, maximumMemory: UInt64 = 4 << 30, force: Bool = false,
+    maximumShardSize: UInt64? = nil, tensorTypes: [TensorTypeOverride] = [], allowsRequantizing: Bool = false,
+    threads: Int = 1, maximumMemory: UInt64 = 4 << 30, force: Bool = false,
     sumsFiles: Bool = true
   ) {
     self.target = target
@@ -75,6 +117,8 @@ public struct ConversionOptions: Sendable {
     self.ignore = ignore
     self.only = only
     self.maximumShardSize = maximumShardSize
+    self.tensorTypes = tensorTypes
+    self.allowsRequantizing = allowsRequantizing
     self.threads = threads
     self.maximumMemory = maximumMemory
     self.force = force

@@ -33,12 +33,18 @@ public struct ConversionPlan: Sendable {
     self.layout = layout.layout
     let builder = StepBuilder(checkpoint, target: options.target, selection: selection, layout: layout)
     steps = try checkpoint.tensors.map { try builder.step(for: $0) }
-    (self.output, documents) = try layout.plan(steps, checkpoint, options, selection)
+    (self.output, documents) = try layout.plan(
+      steps, checkpoint, options, selection, name: FileSystem.lastComponent(of: output))
     input = checkpoint
     outputPath = output
     self.options = options
-    sidecars = checkpoint.sidecars
+    sidecars = layout.layout == .gguf ? checkpoint.sidecars.filter(\.isNotice) : checkpoint.sidecars
     warnings = selection.warnings + layout.warnings
+  }
+
+  /// The output is one file, whose name the user gave: a GGUF called `NAME.gguf`.
+  public var isSingleFile: Bool {
+    layout == .gguf && output.files.count == 1 && output.files[0].name == FileSystem.lastComponent(of: outputPath)
   }
 
   /// Bytes of tensors read.
@@ -61,7 +67,7 @@ public struct ConversionPlan: Sendable {
       case .copy: 2 * bytes
       case .convert: 2 * bytes + 8 * elements
       case .quantizeFP8: 2 * bytes + 6 * elements
-      case .quantizeIntegers: 2 * bytes + 10 * elements
+      case .quantizeIntegers, .quantizeBlocks: 2 * bytes + 10 * elements
       }
     }
     return program + UInt64(options.threads) * (widest.max() ?? 0)

@@ -65,10 +65,10 @@ struct ModuleSelection {
   }
 
   private static func refuseQuantized(_ checkpoint: Checkpoint) throws {
-    guard let tensor = checkpoint.tensors.first(where: { $0.quantization != nil }) else { return }
+    guard let tensor = checkpoint.tensors.first(where: \.isQuantized) else { return }
     throw ConversionFailure(
       .usage,
-      "\(checkpoint.path): the model is quantized already (\(checkpoint.dialect.name(for: tensor.role)) is \(tensor.elementType)); rounding it twice would hurt: convert it with --to bf16 first, or start from the original"
+      "\(checkpoint.path): the model is quantized already (\(checkpoint.layout.dialect.name(for: tensor.role)) is \(tensor.elementType)); rounding it twice would hurt: convert it with --to bf16 first, or start from the original"
     )
   }
 

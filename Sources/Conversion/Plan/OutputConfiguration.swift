@@ -20,7 +20,7 @@ enum OutputConfiguration {
       document[quantizationKey] = QuantizationConfiguration.document(
         for: .fp8Meta,
         kept: linears.filter { $0.quantization == nil }.map { NamingDialect.huggingFace.moduleName(of: $0.role) })
-    case .int4Meta: break  // never in this layout
+    case .int4Meta, .ggml: break  // never in this layout
     case .element(let type):
       document[quantizationKey] = nil
       setElementType(type, in: &document)

@@ -25,6 +25,7 @@ public struct PlannedStep: Sendable {
     /// - Parameter columns: elements of a row that share a scale: a whole row, or the part of it that a shard holds.
     case quantizeFP8(FP8Recipe, columns: Int)
     case quantizeIntegers(IntegerRecipe)
+    case quantizeBlocks(BlockType)
 
     /// The values of the output are exactly the values of the input.
     public var isExact: Bool { self == .copy }
@@ -35,6 +36,7 @@ public struct PlannedStep: Sendable {
       case .convert(let type): "convert to \(type)"
       case .quantizeFP8(let recipe, _): "quantize \(recipe.rawValue)"
       case .quantizeIntegers(let recipe): "quantize to \(recipe)"
+      case .quantizeBlocks(let type): "quantize to \(type)"
       }
     }
   }

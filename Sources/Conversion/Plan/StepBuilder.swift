@@ -27,6 +27,7 @@ struct StepBuilder {
       case .convert(let type): type
       case .quantizeFP8: .f8e4m3
       case .quantizeIntegers: .i8
+      case .quantizeBlocks(let type): .block(type)
       }
     return PlannedStep(
       input: tensor, source: inOutputOrder(tensor), operation: operation,
@@ -36,8 +37,13 @@ struct StepBuilder {
   }
 
   private func operation(for tensor: LogicalTensor) throws -> PlannedStep.Operation {
+    if let type = try layout.elementType(of: tensor) {
+      if tensor.elementType == type && tensor.quantization == nil { return .copy }
+      if case .block(let block) = type { return .quantizeBlocks(block) }
+      return .convert(type)
+    }
     switch target {
-    case .unchanged: return .copy
+    case .unchanged, .ggml: return .copy
     case .element(let type):
       return tensor.quantization == nil && tensor.elementType == type ? .copy : .convert(type)
     case .fp8(let recipe):
@@ -53,7 +59,7 @@ struct StepBuilder {
     for tensor: LogicalTensor, operation: PlannedStep.Operation, weightName: String
   ) throws -> PlannedTensor? {
     switch operation {
-    case .convert: return nil
+    case .convert, .quantizeBlocks: return nil
     case .copy:
       guard let quantization = tensor.quantization, let stored = quantization.scales.storedTensors.first else {
         return nil

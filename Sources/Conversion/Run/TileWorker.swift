@@ -22,9 +22,7 @@ struct TileWorker: Sendable {
     try Self.read(step.rows, rows, byteCount, into: &input)
     switch step.operation {
     case .copy:
-      if checksCopies, let format = step.input.elementType.floatFormatIfComputable {
-        try Self.checkFinite(input.span.extracting(0..<byteCount).rawBytes, format, step, rows)
-      }
+      if checksCopies { try Self.checkFinite(input.span.extracting(0..<byteCount).rawBytes, step, rows) }
       try sink.write(
         step.weight.name, at: rows.lowerBound * step.rows.rowByteCount, input.span.extracting(0..<byteCount))
       if tile == 0 {
@@ -37,8 +35,7 @@ struct TileWorker: Sendable {
     case .convert(let type):
       let count = rows.count * step.input.columnCount
       let size = count * type.bits / 8
-      try Self.checkFinite(
-        input.span.extracting(0..<byteCount).rawBytes, step.input.elementType.floatFormat, step, rows)
+      try Self.checkFinite(input.span.extracting(0..<byteCount).rawBytes, step, rows)
       try Self.widen(step, rows, input, byteCount, into: &floats, count)
       if let overflow = Self.narrow(floats, count, to: type, into: &output, size) {
         throw ParseFailure(
@@ -53,6 +50,8 @@ struct TileWorker: Sendable {
       return try quantize(step, rows, byteCount, recipe, scaleColumns: columns, into: sink)
     case .quantizeIntegers(let recipe):
       return try quantize(step, rows, byteCount, recipe, into: sink)
+    case .quantizeBlocks(let type):
+      return try quantize(step, rows, byteCount, BlockFormat(type), into: sink)
     }
   }
 
@@ -91,8 +90,7 @@ struct TileWorker: Sendable {
     let columns = step.input.columnCount
     let count = rows.count * columns
     let scaleSize = columns / recipe.groupSize(columns) * IntegerRecipe.scaleType.bits / 8
-    try Self.checkFinite(
-      input.span.extracting(0..<byteCount).rawBytes, step.input.elementType.floatFormat, step, rows)
+    try Self.checkFinite(input.span.extracting(0..<byteCount).rawBytes, step, rows)
     try Self.widen(step, rows, input, byteCount, into: &floats, count)
     Self.grow(&output, to: count, with: 0)
     Self.grow(&scales, to: rows.count * scaleSize, with: 0)
@@ -101,6 +99,23 @@ struct TileWorker: Sendable {
       recipe.quantize(floats.span.extracting(0..<count), columns: columns, codes: &codes, scales: &scales)
     }
     try write(step, rows, scaleSize: scaleSize, into: sink)
+    return statistics
+  }
+
+  private mutating func quantize(
+    _ step: PlannedStep, _ rows: Range<Int>, _ byteCount: Int, _ format: BlockFormat, into sink: any TensorSink
+  ) throws -> QuantizationStatistics {
+    let columns = step.input.columnCount
+    let count = rows.count * columns
+    try Self.checkFinite(input.span.extracting(0..<byteCount).rawBytes, step, rows)
+    try Self.widen(step, rows, input, byteCount, into: &floats, count)
+    let size = count / format.elementCount * format.byteCount
+    let floats = floats
+    let statistics = try GGMLQuantization.quantize(
+      floats.span.extracting(0..<count), columns: columns, format: format, into: &output)
+    try sink.write(
+      step.weight.name, at: rows.lowerBound * (columns / format.elementCount * format.byteCount),
+      output.span.extracting(0..<size))
     return statistics
   }
 
@@ -115,9 +130,14 @@ struct TileWorker: Sendable {
     }
   }
 
-  private static func checkFinite(
-    _ values: RawSpan, _ format: FloatFormat, _ step: PlannedStep, _ rows: Range<Int>
-  ) throws {
+  /// Of types that the toolkit computes with; of blocks, their scales.
+  private static func checkFinite(_ values: RawSpan, _ step: PlannedStep, _ rows: Range<Int>) throws {
+    if let type = step.input.elementType.block {
+      guard let index = BlockRows.firstNonFiniteScale(values, format: BlockFormat(type)) else { return }
+      let block = rows.lowerBound * (step.rows.rowByteCount / type.size.bytes) + index
+      throw ParseFailure("a scale of block \(block) is NaN or infinite", advice: "the weights are damaged")
+    }
+    guard let format = step.input.elementType.floatFormatIfComputable else { return }
     guard let index = NumberFormat.firstNonFinite(values, format: format) else { return }
     throw ParseFailure(
       "element \(rows.lowerBound * step.input.columnCount + index) is NaN or infinite",

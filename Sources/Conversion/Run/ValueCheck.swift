@@ -14,9 +14,15 @@ struct ValueCheck: Sendable {
 
   /// - Throws: `ConversionFailure` of kind `.selfCheck` when type or shape are not those planned.
   func checkForm() throws {
-    guard written.elementType == step.weight.elementType, written.shape == step.input.shape else {
+    guard written.elementType == step.weight.elementType || isNarrowed, written.shape == step.input.shape else {
       throw failure("it is \(written.elementType) \(written.shape)")
     }
+  }
+
+  /// Written in F32, and read in the narrower type that holds the same values: norms of a GGUF.
+  private var isNarrowed: Bool {
+    step.weight.elementType == .f32 && written.quantization == nil
+      && (written.elementType == .bf16 || written.elementType == .f16)
   }
 
   /// - Parameter after: the written rows of `rows` in canonical order.
@@ -29,6 +35,16 @@ struct ValueCheck: Sendable {
     } catch let error as ParseFailure {
       throw failure("it cannot be compared: the input changed (\(error))")
     }
+    if isNarrowed {
+      let values = try widened(before, rows: rows)
+      var found = [Float](repeating: 0, count: values.count)
+      var span = found.mutableSpan
+      try written.widen(after.rawBytes, rows: rows, into: &span)
+      guard zip(values, found).allSatisfy({ $0.bitPattern == $1.bitPattern }) else {
+        throw failure("rows from \(rows.lowerBound) on differ from the input")
+      }
+      return
+    }
     switch step.operation {
     case .copy:
       guard before.span.isEqual(to: after) else {
@@ -36,7 +52,29 @@ struct ValueCheck: Sendable {
       }
     case .quantizeFP8(let recipe, let columns): try codes(before, after, rows, recipe, scaleColumns: columns)
     case .quantizeIntegers(let recipe): try codes(before, after, rows, recipe)
+    case .quantizeBlocks(let type): try blocks(before, after, rows, BlockFormat(type))
     case .convert(let type): try rounding(before, after, rows, to: type)
+    }
+  }
+
+  /// Blocks have no bound that every correct quantizer keeps for each value (scales are searched for the least error of a
+  /// whole block): what is read back must be far nearer to the weights than nothing is, and the same as when done again.
+  private func blocks(_ before: [UInt8], _ after: Span<UInt8>, _ rows: Range<Int>, _ format: BlockFormat) throws {
+    let values = try widened(before, rows: rows)
+    var again: [UInt8] = []
+    let statistics: QuantizationStatistics
+    do {
+      statistics = try GGMLQuantization.quantize(values.span, columns: written.columnCount, format: format, into: &again)
+    } catch {
+      throw failure("it cannot be done again: \(error)")
+    }
+    guard again.span.isEqual(to: after) else {
+      throw failure("its rows from \(rows.lowerBound) on differ from what the same weights give again")
+    }
+    // Values below F16's subnormals have no scale; they are lost in llama.cpp's blocks too.
+    let isTiny = statistics.signalEnergy <= 1e-12 * Double(values.count)
+    guard isTiny || statistics.errorEnergy <= statistics.signalEnergy / 4 else {
+      throw failure("its rows from \(rows.lowerBound) on are no likeness of their weights")
     }
   }
 
@@ -136,6 +174,7 @@ struct ValueCheck: Sendable {
     }
   }
 
+  /// Rows of the input as values.
   private func widened(_ bytes: [UInt8], rows range: Range<Int>) throws -> [Float] {
     var values = [Float](repeating: 0, count: range.count * step.input.columnCount)
     var span = values.mutableSpan

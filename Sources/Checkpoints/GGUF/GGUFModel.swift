@@ -1,0 +1,109 @@
+internal import ByteIO
+internal import GGUFFormat
+internal import Kernels
+internal import Llama
+internal import Quantization
+internal import Tensors
+
+/// An opened GGUF file or split set.
+struct GGUFModel: OpenedModel {
+  let path: String
+  private let source: GGUFSplitSet
+  private let configuration: LlamaConfiguration
+  private let tokenizerFiles: [EmbeddedFile]
+  let census: Census
+  private(set) var notes: [String]
+
+  /// - Parameters:
+  ///   - path: as the user gave it, the file or a directory that holds it.
+  ///   - file: the file, or any piece of a split set.
+  init(path: String, file: String) throws {
+    self.path = path
+    source = try GGUFSplitSet(path: file)
+    let factors = try Self.ropeFactors(source)
+    configuration = try GGUFKeys.configuration(source.metadata, tensors: source, factors: factors)
+    notes = []
+    if !source.metadata.entries.contains(where: { $0.key.hasPrefix("tokenizer.") }) {
+      notes.append("the file has no tokenizer")
+    }
+    do {
+      tokenizerFiles = try GGUFTokenizer.files(source.metadata, configuration)
+    } catch let failure as ParseFailure {
+      tokenizerFiles = []
+      notes.append("the tokenizer is not read: \(failure.message)")
+    }
+    let entries = source.tensors.filter { $0.name != GGUFKeys.ropeFactors }.map {
+      Census.Entry(name: $0.name, elementType: $0.elementType, shape: $0.shape)
+    }
+    census = Census(configuration, entries: entries, dialect: .gguf)
+    notes += census.problems.filter { $0.severity == .warning }.map(\.message)
+  }
+
+  private static func ropeFactors(_ source: GGUFSplitSet) throws -> [Float]? {
+    guard let info = source.info(GGUFKeys.ropeFactors) else { return nil }
+    guard info.elementType == .f32, info.byteCount <= 1 << 20 else {
+      throw ParseFailure(
+        "the tensor is \(info.elementType) \(info.shape), expected F32 of half a head's rows", file: source.place,
+        item: info.name)
+    }
+    let bytes = try source.bytes(of: info.name)
+    var values = [Float](repeating: 0, count: bytes.count / 4)
+    var span = values.mutableSpan
+    NumberFormat.widen(bytes.span.rawBytes, from: .f32, into: &span)
+    return values
+  }
+
+  func checkpoint() throws -> Checkpoint {
+    var configuration = configuration
+    let plain = plainType
+    configuration.claimedElementType = plain
+    let tensors = try census.found.map { try logicalTensor($0.role, $0.name, plain: plain) }
+    return Checkpoint(
+      path: path, layout: .gguf, configuration: configuration, configurationDocument: configuration.huggingFaceDocument,
+      quantization: nil, tensors: tensors, census: census, sidecars: [], leftBehind: [],
+      inputFiles: source.pieces.map { FileSystem.lastComponent(of: $0.path) }, notes: notes,
+      directory: FileSystem.parent(of: source.pieces[0].path), ownMetadata: source.metadata,
+      embeddedFiles: tokenizerFiles)
+  }
+
+  /// The type of all matrices, where they are of one plain 16-bit type.
+  private var plainType: ElementType? {
+    let types = Set(source.tensors.filter { $0.shape.rank > 1 }.map(\.elementType))
+    guard types.count == 1, let type = types.first, type == .bf16 || type == .f16 else { return nil }
+    return type
+  }
+
+  /// - Parameter plain: the matrices' type. GGUF stores norms in F32 whatever they were; where narrowing loses nothing they
+  ///   are what they were, so that the model is the same in all layouts.
+  private func logicalTensor(_ role: TensorRole, _ name: String, plain: ElementType?) throws -> LogicalTensor {
+    guard let info = source.info(name) else { throw ParseFailure("the tensor is missing", file: path, item: name) }
+    let rows = RowExpression.stored(StoredRows(source: source, tensor: info))
+    if let block = info.elementType.block {
+      guard BlockFormat(block).canDequantize else {
+        throw ParseFailure(
+          "the tensor is \(block), which is not read", file: source.place, item: name,
+          advice: "start from a file of another type")
+      }
+    } else if !info.elementType.isComputable || info.elementType == .f8e4m3 {
+      throw ParseFailure("the tensor is \(info.elementType), expected F32, F16, BF16 or blocks", file: source.place, item: name)
+    }
+    if let plain, info.shape.rank == 1, info.elementType == .f32 {
+      let narrowed = RowExpression.narrowed(rows, to: plain)
+      if (try? narrowed.bytes(rows: 0..<narrowed.rowCount)) != nil {
+        return LogicalTensor(role: role, shape: info.shape, elementType: plain, rows: narrowed)
+      }
+    }
+    return LogicalTensor(role: role, shape: info.shape, elementType: info.elementType, rows: rows)
+  }
+}
+
+/// A file of a model that another file holds inside.
+public struct EmbeddedFile: Sendable, Equatable {
+  public let name: String
+  public let bytes: [UInt8]
+
+  public init(name: String, bytes: [UInt8]) {
+    self.name = name
+    self.bytes = bytes
+  }
+}

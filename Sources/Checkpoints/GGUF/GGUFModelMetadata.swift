@@ -1,0 +1,59 @@
+public import GGUFFormat
+internal import Llama
+internal import Tensors
+
+extension Checkpoint {
+  /// The keys of a GGUF file that llama.cpp loads as this model: the ones that its own file had, if it was one, those that
+  /// describe the model written anew; without the tokenizer's where it was none.
+  /// - Parameters:
+  ///   - fileType: `general.file_type`, which informs only.
+  ///   - hasBlocks: some tensor is quantized: `general.quantization_version` says which definition of the blocks holds.
+  public func ggufMetadata(fileType: UInt32, hasBlocks: Bool) -> GGUFMetadata {
+    var metadata = ownMetadata ?? GGUFMetadata()
+    let c = configuration
+    func text(_ key: String, _ value: String) { metadata.set(key, to: GGUFValue(value)) }
+    func size(_ key: String, _ value: Int) { metadata.set("llama." + key, to: .uint32(UInt32(value))) }
+    text(GGUFKeys.architecture, GGUFKeys.llama)
+    text("general.type", "model")
+    if metadata["general.name"] == nil { text("general.name", name) }
+    metadata.set(GGUFKeys.fileType, to: .uint32(fileType))
+    if hasBlocks { metadata.set(GGUFKeys.quantizationVersion, to: .uint32(2)) }
+    text("general.quantized_by", "\(Toolkit.name) \(Toolkit.version)")
+    size("block_count", c.layerCount)
+    size("context_length", c.maximumPositions)
+    size("embedding_length", c.hiddenSize)
+    size("feed_forward_length", c.feedForwardSize)
+    size("attention.head_count", c.headCount)
+    size("attention.head_count_kv", c.keyValueHeadCount)
+    size("attention.key_length", c.headDimension)
+    size("attention.value_length", c.headDimension)
+    metadata.set("llama.attention.layer_norm_rms_epsilon", to: .float32(Float(c.normEpsilon)))
+    metadata.set("llama.rope.freq_base", to: .float32(Float(c.rope.base)))
+    size("rope.dimension_count", c.headDimension)
+    size("vocab_size", c.vocabularySize)
+    for key in ["type", "factor"] { metadata.remove("llama.rope.scaling." + key) }
+    metadata.remove("llama.rope.scale_linear")
+    if case .linear(let factor) = c.rope.scaling {
+      text("llama.rope.scaling.type", "linear")
+      metadata.set("llama.rope.scaling.factor", to: .float32(Float(factor)))
+    }
+    if c.architecture == .mistral {
+      text(GGUFKeys.ownArchitecture, "mistral")
+      if let window = c.slidingWindow { metadata.set(GGUFKeys.ownSlidingWindow, to: .uint32(UInt32(window))) }
+    }
+    if c.endOfTextIDs.count > 1 {
+      metadata.set(GGUFKeys.ownEndOfText, to: .array(GGUFArray(c.endOfTextIDs.map { Int32($0) })))
+    }
+    return metadata
+  }
+
+  /// Divisors of the RoPE frequencies for `rope_freqs.weight`, `[headDimension / 2]` in F32; nil where there is no such
+  /// scaling.
+  public var ropeFactors: [Float]? {
+    guard case .llama3 = configuration.rope.scaling else { return nil }
+    return RoPEFactors.factors(configuration.rope, headDimension: configuration.headDimension)
+  }
+
+  /// Name of the tensor that holds `ropeFactors`.
+  public static var ropeFactorsName: String { GGUFKeys.ropeFactors }
+}

@@ -1,0 +1,8 @@
+internal import ByteIO
+internal import GGUFFormat
+internal import Llama
+
+/// The tokenizer of a GGUF file as the files that other layouts have.
+enum GGUFTokenizer {
+  static func files(_ metadata: GGUFMetadata, _ configuration: LlamaConfiguration) throws -> [EmbeddedFile] { [] }
+}

@@ -1,0 +1,82 @@
+internal import ByteIO
+internal import Checkpoints
+internal import GGUFFormat
+internal import Kernels
+internal import Llama
+internal import Quantization
+internal import Tensors
+
+/// A GGUF file or a split set: everything that llama.cpp needs in one place.
+struct GGUFOutput: PlannedOutput {
+  private let pieces: [GGUFSplitPlan.Piece]
+  /// Tensors that are computed from the configuration, with their bytes.
+  private let constants: [(name: String, bytes: [UInt8])]
+
+  /// - Parameters:
+  ///   - name: the files' name without numbers and `.gguf`.
+  ///   - maximumFileSize: a new file begins before one passes so many bytes of tensors; nil for one file.
+  init(
+    _ steps: [PlannedStep], _ metadata: GGUFMetadata, ropeFactors: [Float]?, name: String, maximumFileSize: UInt64?
+  ) throws {
+    var tensors = try steps.map {
+      try TensorInfo(name: $0.weight.name, elementType: $0.weight.elementType, shape: $0.weight.shape)
+    }
+    var constants: [(name: String, bytes: [UInt8])] = []
+    if let ropeFactors {
+      var bytes = [UInt8](repeating: 0, count: 4 * ropeFactors.count)
+      var span = bytes.mutableSpan
+      _ = NumberFormat.narrow(ropeFactors.span, to: .f32, into: &span)
+      constants.append((Checkpoint.ropeFactorsName, bytes))
+      tensors.append(
+        try TensorInfo(name: Checkpoint.ropeFactorsName, elementType: .f32, shape: [ropeFactors.count]))
+    }
+    self.constants = constants
+    pieces = try GGUFSplitPlan(
+      Self.inFileOrder(tensors), metadata: metadata, name: name,
+      limits: .init(size: maximumFileSize.map { ByteSize($0) })
+    ).pieces
+  }
+
+  /// llama-quantize's order: tensors of no layer by name, then the layers by number and in each by name.
+  private static func inFileOrder(_ tensors: [TensorInfo]) -> [TensorInfo] {
+    let keyed = tensors.map { tensor in
+      (layer: NamingDialect.gguf.role(for: tensor.name)?.layer ?? -1, name: UTF8Key(tensor.name), tensor: tensor)
+    }
+    return keyed.sorted { $0.layer != $1.layer ? $0.layer < $1.layer : $0.name < $1.name }.map(\.tensor)
+  }
+
+  var files: [PlannedFile] { pieces.map { PlannedFile(name: $0.fileName, byteCount: $0.layout.fileByteCount) } }
+
+  func places(of tensor: String) -> [PlannedPlace] {
+    for piece in pieces {
+      guard let offset = piece.layout.fileOffset(of: tensor), let entry = piece.layout.entry(tensor) else { continue }
+      return [PlannedPlace(file: piece.fileName, offset: offset, byteCount: entry.info.byteCount)]
+    }
+    return []
+  }
+
+  func writer(in directory: String) throws -> any OutputWriter {
+    let writer = try GGUFWriter(creating: pieces, in: directory)
+    for (name, bytes) in constants { try writer.write(name, at: 0, bytes.span) }
+    return writer
+  }
+
+  func firstFault(in directory: String) throws -> (file: String, fault: String)? {
+    for piece in pieces {
+      let file = try ReadableFile(path: directory + "/" + piece.fileName)
+      let header = piece.layout.headerBytes
+      guard try file.bytes(at: 0, count: header.count) == header else {
+        return (file.path, "has another header than was planned")
+      }
+      for (name, bytes) in constants {
+        guard let offset = piece.layout.fileOffset(of: name) else { continue }
+        guard try file.bytes(at: offset, count: bytes.count) == bytes else {
+          return (file.path, "has other values of \(name) than were planned")
+        }
+      }
+    }
+    return nil
+  }
+}
+
+extension GGUFWriter: OutputWriter {}
