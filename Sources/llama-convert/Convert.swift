@@ -10,10 +10,12 @@ struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Convert the checkpoint IN and publish it as OUT (the default subcommand).")
 
-  @Argument(help: ArgumentHelp(
+  @Argument(
+    help: ArgumentHelp(
       "A Hugging Face directory with safetensors, a Meta directory, or a GGUF file.", valueName: "in"))
   var input: String
-  @Argument(help: ArgumentHelp(
+  @Argument(
+    help: ArgumentHelp(
       "The directory to create; for a GGUF, a name that ends in .gguf makes just the file.", valueName: "out"))
   var output: String
 

@@ -46,7 +46,8 @@ enum GGUFKeys {
     for key in ["attention.value_length", "rope.dimension_count"] {
       let other = try size(metadata, key, in: 2...4096, default: dimension)
       guard other == dimension else {
-        throw failure(metadata, key, "is \(other), but keys have \(dimension) rows; they differ in no model of the family")
+        throw failure(
+          metadata, key, "is \(other), but keys have \(dimension) rows; they differ in no model of the family")
       }
     }
     guard heads % keyValueHeads == 0, dimension % 2 == 0 else {
@@ -78,7 +79,8 @@ enum GGUFKeys {
 
   private static func refuseOtherModels(_ metadata: GGUFMetadata) throws(ParseFailure) {
     if let experts = try metadata.scalar("llama.expert_count", as: UInt32.self), experts > 0 {
-      throw failure(metadata, "expert_count", "is \(experts): this is a mixture of experts; only dense models are supported")
+      throw failure(
+        metadata, "expert_count", "is \(experts): this is a mixture of experts; only dense models are supported")
     }
     if let type = try metadata.string("general.type"), type != "model" {
       throw ParseFailure("the file is of type \(type.prefix(80)), no model", file: metadata.file, item: "general.type")
@@ -96,7 +98,8 @@ enum GGUFKeys {
       case nil, "none": return factor == 0 || factor == 1 || type == "none" ? .none : .linear(factor: shortest(factor))
       case "linear": return factor == 0 || factor == 1 ? .none : .linear(factor: shortest(factor))
       default:
-        throw failure(metadata, "rope.scaling.type", "is \(type?.prefix(80) ?? ""); supported are none, linear and \(ropeFactors)")
+        throw failure(
+          metadata, "rope.scaling.type", "is \(type?.prefix(80) ?? ""); supported are none, linear and \(ropeFactors)")
       }
     }
     guard type == nil || type == "none" || factor == 0 || factor == 1 else {

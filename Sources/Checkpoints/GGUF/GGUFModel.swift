@@ -85,7 +85,8 @@ struct GGUFModel: OpenedModel {
           advice: "start from a file of another type")
       }
     } else if !info.elementType.isComputable || info.elementType == .f8e4m3 {
-      throw ParseFailure("the tensor is \(info.elementType), expected F32, F16, BF16 or blocks", file: source.place, item: name)
+      throw ParseFailure(
+        "the tensor is \(info.elementType), expected F32, F16, BF16 or blocks", file: source.place, item: name)
     }
     if let plain, info.shape.rank == 1, info.elementType == .f32 {
       let narrowed = RowExpression.narrowed(rows, to: plain)

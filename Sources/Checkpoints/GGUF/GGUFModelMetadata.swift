@@ -6,9 +6,9 @@ extension Checkpoint {
   /// The keys of a GGUF file that llama.cpp loads as this model: the ones that its own file had, if it was one, those that
   /// describe the model written anew; without the tokenizer's where it was none.
   /// - Parameters:
-  ///   - fileType: `general.file_type`, which informs only.
+  ///   - fileType: `general.file_type`, which informs only; nil to keep what the file had.
   ///   - hasBlocks: some tensor is quantized: `general.quantization_version` says which definition of the blocks holds.
-  public func ggufMetadata(fileType: UInt32, hasBlocks: Bool) -> GGUFMetadata {
+  public func ggufMetadata(fileType: UInt32?, hasBlocks: Bool) throws -> GGUFMetadata {
     var metadata = ownMetadata ?? GGUFMetadata()
     let c = configuration
     func text(_ key: String, _ value: String) { metadata.set(key, to: GGUFValue(value)) }
@@ -16,9 +16,13 @@ extension Checkpoint {
     text(GGUFKeys.architecture, GGUFKeys.llama)
     text("general.type", "model")
     if metadata["general.name"] == nil { text("general.name", name) }
-    metadata.set(GGUFKeys.fileType, to: .uint32(fileType))
-    if hasBlocks { metadata.set(GGUFKeys.quantizationVersion, to: .uint32(2)) }
-    text("general.quantized_by", "\(Toolkit.name) \(Toolkit.version)")
+    if let fileType {
+      metadata.set(GGUFKeys.fileType, to: .uint32(fileType))
+      if hasBlocks {
+        metadata.set(GGUFKeys.quantizationVersion, to: .uint32(2))
+        text("general.quantized_by", "\(Toolkit.name) \(Toolkit.version)")
+      }
+    }
     size("block_count", c.layerCount)
     size("context_length", c.maximumPositions)
     size("embedding_length", c.hiddenSize)
@@ -44,6 +48,7 @@ extension Checkpoint {
     if c.endOfTextIDs.count > 1 {
       metadata.set(GGUFKeys.ownEndOfText, to: .array(GGUFArray(c.endOfTextIDs.map { Int32($0) })))
     }
+    for (key, value) in try tokenizerKeys() { metadata.set(key, to: value) }
     return metadata
   }
 

@@ -6,3 +6,8 @@ internal import Llama
 enum GGUFTokenizer {
   static func files(_ metadata: GGUFMetadata, _ configuration: LlamaConfiguration) throws -> [EmbeddedFile] { [] }
 }
+
+extension Checkpoint {
+  /// The keys of the tokenizer that travels with the model; none when it came in a GGUF, whose own keys stay.
+  func tokenizerKeys() throws -> [(key: String, value: GGUFValue)] { [] }
+}

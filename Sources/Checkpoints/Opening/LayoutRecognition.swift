@@ -62,7 +62,8 @@ enum LayoutRecognition {
     // Pieces are called NAME-00001-of-00003.gguf.
     let isPiece = first.dropLast(5).suffix(15).hasPrefix("-00001-of-")
     let prefix = isPiece ? first.dropLast(20) : first[...]
-    guard files.allSatisfy({ isPiece ? $0.hasPrefix(prefix) && $0.dropLast(5).suffix(9).hasPrefix("-of-") : $0 == first })
+    guard
+      files.allSatisfy({ isPiece ? $0.hasPrefix(prefix) && $0.dropLast(5).suffix(9).hasPrefix("-of-") : $0 == first })
     else {
       throw ParseFailure(
         "this directory holds \(files.count) GGUF files, \(first) and \(files[1]) among them", file: path,

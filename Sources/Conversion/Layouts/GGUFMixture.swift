@@ -8,7 +8,7 @@ internal import Tensors
 struct GGUFMixture {
   let fileType: GGMLFileType
   /// Types stay as they are, blocks too.
-  private let keepsBlocks: Bool
+  let keepsBlocks: Bool
   private let configuration: LlamaConfiguration
   private let overrides: [(patterns: ModulePatterns, type: ElementType)]
 

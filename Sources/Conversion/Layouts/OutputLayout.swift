@@ -118,9 +118,11 @@ struct OutputLayout {
         output, [Self.document("params.json", parameters)] + Self.embedded(checkpoint, ["tokenizer.model"])
       )
     case .gguf:
-      let fileType = mixture?.fileType.id ?? 0
       let hasBlocks = steps.contains { $0.weight.elementType.block != nil }
-      let metadata = checkpoint.ggufMetadata(fileType: fileType, hasBlocks: hasBlocks)
+      // A copy of a GGUF is of the type that it was, whoever made it.
+      let isCopy = checkpoint.layout == .gguf && mixture?.keepsBlocks == true && options.tensorTypes.isEmpty
+      let metadata = try checkpoint.ggufMetadata(
+        fileType: isCopy ? nil : mixture?.fileType.id, hasBlocks: hasBlocks)
       let stem = name.hasSuffix(".gguf") && name != ".gguf" ? String(name.dropLast(5)) : name
       let output = try GGUFOutput(
         steps, metadata, ropeFactors: checkpoint.ropeFactors, name: stem, maximumFileSize: options.maximumShardSize)

@@ -37,7 +37,9 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// All names to show in help.
-  public static let names = FP8Recipe.allCases.map(\.rawValue) + ["int4-meta"] + GGMLFileType.allCases.filter { $0.defaultType.block != nil }.map(\.rawValue)
+  public static let names =
+    FP8Recipe.allCases.map(\.rawValue) + ["int4-meta"]
+    + GGMLFileType.allCases.filter { $0.defaultType.block != nil }.map(\.rawValue)
     + ["bf16", "f16", "f32"]
 
   public var description: String {

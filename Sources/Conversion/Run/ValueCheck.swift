@@ -64,7 +64,8 @@ struct ValueCheck: Sendable {
     var again: [UInt8] = []
     let statistics: QuantizationStatistics
     do {
-      statistics = try GGMLQuantization.quantize(values.span, columns: written.columnCount, format: format, into: &again)
+      statistics = try GGMLQuantization.quantize(
+        values.span, columns: written.columnCount, format: format, into: &again)
     } catch {
       throw failure("it cannot be done again: \(error)")
     }
