@@ -25,7 +25,7 @@ extension TokenizerKeys {
     func failure(_ message: String) -> ParseFailure {
       ParseFailure(
         message, item: Self.tokensKey,
-        advice: "a tokenizer.model holds the ranks only; write the layout of Hugging Face, whose tokenizer.json holds all")
+        advice: "a tokenizer.model holds the ranks only; Hugging Face's layout has a tokenizer.json, which holds all")
     }
     guard parts.tokens.idLimit == count else {
       throw failure("\(count) normal tokens have ids up to \(parts.tokens.idLimit - 1); ranks have no gaps")

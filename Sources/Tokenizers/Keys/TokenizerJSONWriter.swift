@@ -42,10 +42,8 @@ extension TokenizerKeys {
   private static func postProcessor(_ parts: VocabularyParts) -> JSONValue {
     let bytes: JSONValue = ["type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true]
     guard let prefix = parts.prefix, let text = parts.added.text(of: prefix) else { return bytes }
-    func begin(_ type: Int) -> JSONValue { ["SpecialToken": ["id": .string(text), "type_id": .number(JSONNumber(type))]] }
-    func sequence(_ name: JSONValue, _ type: Int) -> JSONValue {
-      ["Sequence": ["id": name, "type_id": .number(JSONNumber(type))]]
-    }
+    func begin(_ type: JSONValue) -> JSONValue { ["SpecialToken": ["id": .string(text), "type_id": type]] }
+    func sequence(_ name: JSONValue, _ type: JSONValue) -> JSONValue { ["Sequence": ["id": name, "type_id": type]] }
     let token: JSONValue = ["id": .string(text), "ids": [.number(JSONNumber(prefix))], "tokens": [.string(text)]]
     let template: JSONValue = [
       "type": "TemplateProcessing", "single": [begin(0), sequence("A", 0)],
