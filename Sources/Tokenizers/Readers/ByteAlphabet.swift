@@ -5,22 +5,29 @@ struct ByteAlphabet: Sendable {
 
   /// By scalar value: the byte, or -1.
   private let bytes: [Int16]
+  /// By byte: the scalar value.
+  private let scalars: [UInt16]
 
   private init() {
     var bytes = [Int16](repeating: -1, count: 0x144)
+    var scalars = [UInt16](repeating: 0, count: 256)
     var next = 0x100
     for byte in 0..<256 {
+      var scalar = byte
       switch byte {
-      case 0x21...0x7E, 0xA1...0xAC, 0xAE...0xFF: bytes[byte] = Int16(byte)
+      case 0x21...0x7E, 0xA1...0xAC, 0xAE...0xFF: break
       default:
-        bytes[next] = Int16(byte)
+        scalar = next
         next += 1
       }
+      bytes[scalar] = Int16(byte)
+      scalars[byte] = UInt16(scalar)
     }
     self.bytes = bytes
+    self.scalars = scalars
   }
 
-  /// Appends the bytes that the UTF-8 `text` spells; false if a scalar is not of the alphabet.
+  /// Appends the bytes that the well-formed UTF-8 `text` spells; false if a scalar is not of the alphabet.
   func decode(_ text: Span<UInt8>, _ start: Int, _ end: Int, into output: inout [UInt8]) -> Bool {
     var index = start
     while index < end {
@@ -36,5 +43,18 @@ struct ByteAlphabet: Sendable {
       output.append(UInt8(truncatingIfNeeded: bytes[scalar]))
     }
     return true
+  }
+
+  /// Appends the spelling of `bytes`, as UTF-8.
+  func encode(_ bytes: some Sequence<UInt8>, into output: inout [UInt8]) {
+    for byte in bytes {
+      let scalar = scalars[Int(byte)]
+      if scalar < 0x80 {
+        output.append(UInt8(scalar))
+      } else {
+        output.append(0xC0 | UInt8(scalar >> 6))
+        output.append(0x80 | UInt8(scalar & 0x3F))
+      }
+    }
   }
 }

@@ -11,6 +11,11 @@ public enum Llama3SpecialTokens: String, Sendable, CaseIterable {
   /// How many every release has.
   public static let count = 256
 
+  /// The names that all releases have, with their positions.
+  static var common: [(position: Int, name: String)] {
+    [0, 1, 6, 7, 9].map { ($0, llama3.names(10)[$0]) }
+  }
+
   /// Names that differ from `reserved_special_token_N`, by position.
   private var named: [Int: String] {
     let common = [

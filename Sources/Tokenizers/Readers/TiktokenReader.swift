@@ -13,22 +13,33 @@ extension BytePairTokenizer {
   public init(
     tiktoken bytes: [UInt8], vocabularySize: Int? = nil, names: Llama3SpecialTokens = .llamaModels
   ) throws(ParseFailure) {
+    let parts = try TiktokenParts(bytes, vocabularySize: vocabularySize, names: names)
+    self.init(
+      model: parts.model, specialTokens: parts.special, beginOfText: parts.special[0].id, unorderedMerges: [])
+  }
+}
+
+/// A `tokenizer.model`, read and checked.
+struct TiktokenParts {
+  let model: BytePairModel
+  /// At least two: begin and end of text are the least that a model has.
+  let special: [SpecialToken]
+
+  init(_ bytes: [UInt8], vocabularySize: Int?, names: Llama3SpecialTokens) throws(ParseFailure) {
     var reader = TiktokenReader(bytes: bytes)
     let entries = try reader.entries()
     let tokens = try reader.table(of: entries)
     let size = vocabularySize ?? entries.count + Llama3SpecialTokens.count
-    // Begin and end of text are the least that a model has.
     guard size >= entries.count + 2, size <= TokenizerLimits.vocabularySize else {
       throw ParseFailure(
         "the model has \(size) vocabulary rows, but the tokenizer \(entries.count) ranks and at least 2 special tokens",
         advice: "check that this tokenizer.model belongs to this model")
     }
-    let special = names.names(size - entries.count).enumerated()
+    special = names.names(size - entries.count).enumerated()
       .map { SpecialToken(text: $0.element, id: Int32(entries.count + $0.offset)) }
-    let model = BytePairModel(
+    model = BytePairModel(
       tokens: tokens, merges: try MergeTable(impliedBy: tokens), takesWholePieces: true,
       byteTokens: try singleBytes(of: tokens))
-    self.init(model: model, specialTokens: special, beginOfText: special[0].id, unorderedMerges: [])
   }
 }
 

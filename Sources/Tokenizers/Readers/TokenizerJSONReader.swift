@@ -9,30 +9,24 @@ extension BytePairTokenizer {
   /// - Throws: `ParseFailure` for JSON that is not valid, for any other kind of tokenizer (`item` is the member that
   ///   says so), and for contradictions: doubled ids, merges of unknown tokens, limits of `TokenizerLimits` exceeded.
   public init(tokenizerJSON bytes: [UInt8]) throws(ParseFailure) {
-    let document = try JSONValue(parsing: bytes)
-    guard document.object != nil else { throw ParseFailure("a tokenizer.json is a JSON object; found another value") }
-    try PipelineRules.check(document)
-    guard let model = document["model"] else { throw ParseFailure("no member \"model\"", item: "model") }
-    let added = try AddedTokens(document["added_tokens"])
-    let vocabulary = try VocabularyReader.table(model["vocab"], added: added)
-    let rules = try MergeReader.merges(model["merges"], tokens: vocabulary)
-    let begin = try PipelineRules.beginOfText(document["post_processor"], added: added)
-    let isOrdered = zip(rules.merges, rules.merges.dropFirst()).allSatisfy { $0.result <= $1.result }
-    let pairs = BytePairModel(
-      tokens: vocabulary, merges: rules.table, takesWholePieces: model["ignore_merges"]?.bool ?? false,
-      byteTokens: try singleBytes(of: vocabulary))
-    self.init(
-      model: pairs, specialTokens: added.tokens, beginOfText: begin ?? added.id(of: Self.beginName),
-      unorderedMerges: isOrdered ? [] : rules.merges)
+    try self.init(VocabularyParts(tokenizerJSON: JSONValue(parsing: bytes)))
   }
 }
 
-/// The tokens beside the vocabulary.
-struct AddedTokens {
-  private(set) var tokens: [SpecialToken] = []
-  private var ids: [[UInt8]: Int32] = [:]
-  private var taken: Set<Int32> = []
+extension VocabularyParts {
+  init(tokenizerJSON document: JSONValue) throws(ParseFailure) {
+    guard document.object != nil else { throw ParseFailure("a tokenizer.json is a JSON object; found another value") }
+    try PipelineRules.check(document)
+    guard let model = document["model"] else { throw ParseFailure("no member \"model\"", item: "model") }
+    added = try AddedTokens(document["added_tokens"])
+    tokens = try VocabularyReader.table(model["vocab"], added: added)
+    rules = try MergeReader.rules(model["merges"], tokens: tokens)
+    takesWholePieces = model["ignore_merges"]?.bool ?? false
+    prefix = try PipelineRules.beginOfText(document["post_processor"], added: added)
+  }
+}
 
+extension AddedTokens {
   init(_ value: JSONValue?) throws(ParseFailure) {
     guard let value, !value.isNull else { return }
     guard let list = value.array else { throw ParseFailure("expected a list", item: "added_tokens") }
@@ -40,22 +34,9 @@ struct AddedTokens {
       guard let text = entry["content"]?.string, !text.isEmpty, let id = entry["id"]?.integer else {
         throw ParseFailure("an entry without content and integer id", item: "added_tokens")
       }
-      guard (0..<TokenizerLimits.vocabularySize).contains(id) else {
-        throw ParseFailure(
-          "id \(id) of \"\(text)\" is not in 0 to \(TokenizerLimits.vocabularySize - 1)", item: "added_tokens")
-      }
-      guard taken.insert(Int32(id)).inserted else {
-        throw ParseFailure("id \(id) of \"\(text)\" for the second time", item: "added_tokens")
-      }
-      guard ids.updateValue(Int32(id), forKey: Array(text.utf8)) == nil else {
-        throw ParseFailure("\"\(text)\" for the second time", item: "added_tokens")
-      }
-      tokens.append(SpecialToken(text: text, id: Int32(id)))
+      try insert(text, id: id, isUserDefined: entry["special"] != true, item: "added_tokens")
     }
   }
-
-  func id(of text: String) -> Int32? { ids[Array(text.utf8)] }
-  func contains(id: Int32) -> Bool { taken.contains(id) }
 }
 
 enum VocabularyReader {
@@ -102,65 +83,43 @@ enum VocabularyReader {
 
 enum MergeReader {
   /// `model.merges`, in both spellings: `"a b"` and `["a", "b"]`. A rule's rank is its index.
-  static func merges(
-    _ value: JSONValue?, tokens: TokenTable
-  ) throws(ParseFailure) -> (table: MergeTable, merges: [BytePairTokenizer.Merge]) {
-    guard let list = value?.array else { throw failure("expected a list of merge rules") }
-    guard list.count <= TokenizerLimits.merges else {
-      throw failure("\(list.count) rules; the limit is \(TokenizerLimits.merges)")
-    }
-    var table = MergeTable(capacity: list.count)
-    var merges: [BytePairTokenizer.Merge] = []
-    merges.reserveCapacity(list.count)
+  static func rules(_ value: JSONValue?, tokens: TokenTable) throws(ParseFailure) -> MergeRules {
+    let item = "model.merges"
+    guard let list = value?.array else { throw ParseFailure("expected a list of merge rules", item: item) }
+    var rules = try MergeRules(count: list.count, item: item)
     var bytes: [UInt8] = []
-    for (rank, rule) in list.enumerated() {
+    for rule in list {
       bytes.removeAll(keepingCapacity: true)
-      let cut = try read(rule, rank, into: &bytes)
-      let text = bytes.span
-      guard let left = tokens.id(of: text, 0, cut), let right = tokens.id(of: text, cut, text.count) else {
-        throw failure("rule \(rank), \(spelling(rule)), merges a token that the vocabulary lacks")
-      }
-      guard let result = tokens.id(of: text, 0, text.count) else {
-        throw failure("rule \(rank), \(spelling(rule)), makes a token that the vocabulary lacks")
-      }
-      guard table.insert(left, right, MergeTable.rule(rank: UInt32(rank), result: result)) else {
-        throw failure("rule \(rank), \(spelling(rule)), for the second time")
-      }
-      merges.append(BytePairTokenizer.Merge(left: left, right: right, result: result))
+      let cut = read(rule, into: &bytes)
+      try rules.append(bytes, cut: cut ?? 0, tokens: tokens, spelling: rule.serialized(.compact))
     }
-    return (table, merges)
+    return rules
   }
 
-  private static func failure(_ message: String) -> ParseFailure { ParseFailure(message, item: "model.merges") }
-
-  private static func spelling(_ rule: JSONValue) -> String { rule.serialized(.compact) }
-
-  /// Appends both parts' bytes and returns the length of the first.
-  private static func read(
-    _ rule: JSONValue, _ rank: Int, into bytes: inout [UInt8]
-  ) throws(ParseFailure) -> Int {
+  /// Appends both parts' bytes and returns the length of the first; nil when they are not of the alphabet.
+  private static func read(_ rule: JSONValue, into bytes: inout [UInt8]) -> Int? {
     let alphabet = ByteAlphabet.shared
-    var cut = 0
-    var isRead = false
     switch rule {
-    case .string(let text):
-      let span = text.utf8.span
-      if let space = (0..<span.count).first(where: { span[$0] == 0x20 }) {
-        isRead = alphabet.decode(span, 0, space, into: &bytes)
-        cut = bytes.count
-        isRead = isRead && alphabet.decode(span, space + 1, span.count, into: &bytes)
-      }
+    case .string(let text): return alphabet.decode(rule: text.utf8.span, into: &bytes)
     case .array(let parts) where parts.count == 2:
-      if let left = parts[0].string, let right = parts[1].string {
-        isRead = alphabet.decode(left.utf8.span, 0, left.utf8.count, into: &bytes)
-        cut = bytes.count
-        isRead = isRead && alphabet.decode(right.utf8.span, 0, right.utf8.count, into: &bytes)
-      }
-    default: break
+      guard let left = parts[0].string, let right = parts[1].string,
+        alphabet.decode(left.utf8.span, 0, left.utf8.count, into: &bytes)
+      else { return nil }
+      let cut = bytes.count
+      return alphabet.decode(right.utf8.span, 0, right.utf8.count, into: &bytes) ? cut : nil
+    default: return nil
     }
-    guard isRead, cut > 0, cut < bytes.count else {
-      throw failure("rule \(rank), \(spelling(rule)), is not two tokens of the alphabet of byte-level BPE")
+  }
+}
+
+extension ByteAlphabet {
+  /// Appends the bytes of both parts of `"a b"` and returns the length of the first; nil when they are not of the
+  /// alphabet, to which a space does not belong.
+  func decode(rule text: Span<UInt8>, into bytes: inout [UInt8]) -> Int? {
+    guard let space = (0..<text.count).first(where: { text[$0] == 0x20 }), decode(text, 0, space, into: &bytes) else {
+      return nil
     }
-    return cut
+    let cut = bytes.count
+    return decode(text, space + 1, text.count, into: &bytes) ? cut : nil
   }
 }
