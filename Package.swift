@@ -125,8 +125,9 @@ let package = Package(
     .testTarget(
       name: "ConversionTests",
       dependencies: [
-        "Conversion", "Checkpoints", "Quantization", "SafetensorsFormat", "TorchFormat", "Llama", "Tensors", "ByteIO",
-        "Support",
+        "Conversion", "Checkpoints", "Quantization", "SafetensorsFormat", "TorchFormat", "GGUFFormat", "Kernels",
+        "Llama",
+        "Tensors", "ByteIO", "Support",
       ],
       swiftSettings: base),
     .testTarget(

@@ -16,7 +16,6 @@ struct Folder: Sendable, CustomTestStringConvertible {
     Folder(files: [], words: ["empty"]),
     Folder(files: ["params.json", "tokenizer.model"], words: ["Meta", "consolidated.00.pth"]),
     Folder(files: ["consolidated.00.pth"], words: ["Meta", "params.json"]),
-    Folder(files: ["model-Q4_K_M.gguf"], words: ["GGUF"]),
     Folder(files: ["config.json", "pytorch_model.bin"], words: ["pytorch_model"]),
     Folder(
       files: ["config.json", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"],

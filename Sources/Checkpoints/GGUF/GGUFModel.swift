@@ -4,13 +4,14 @@ internal import Kernels
 internal import Llama
 internal import Quantization
 internal import Tensors
+internal import Tokenizers
 
 /// An opened GGUF file or split set.
 struct GGUFModel: OpenedModel {
   let path: String
   private let source: GGUFSplitSet
   private let configuration: LlamaConfiguration
-  private let tokenizerFiles: [EmbeddedFile]
+  private let tokenizerKeys: TokenizerKeys?
   let census: Census
   private(set) var notes: [String]
 
@@ -23,15 +24,8 @@ struct GGUFModel: OpenedModel {
     let factors = try Self.ropeFactors(source)
     configuration = try GGUFKeys.configuration(source.metadata, tensors: source, factors: factors)
     notes = []
-    if !source.metadata.entries.contains(where: { $0.key.hasPrefix("tokenizer.") }) {
-      notes.append("the file has no tokenizer")
-    }
-    do {
-      tokenizerFiles = try GGUFTokenizer.files(source.metadata, configuration)
-    } catch let failure as ParseFailure {
-      tokenizerFiles = []
-      notes.append("the tokenizer is not read: \(failure.message)")
-    }
+    tokenizerKeys = try GGUFTokenizer.keys(source.metadata)
+    if tokenizerKeys == nil { notes.append("the file has no tokenizer") }
     let entries = source.tensors.filter { $0.name != GGUFKeys.ropeFactors }.map {
       Census.Entry(name: $0.name, elementType: $0.elementType, shape: $0.shape)
     }
@@ -63,7 +57,7 @@ struct GGUFModel: OpenedModel {
       quantization: nil, tensors: tensors, census: census, sidecars: [], leftBehind: [],
       inputFiles: source.pieces.map { FileSystem.lastComponent(of: $0.path) }, notes: notes,
       directory: FileSystem.parent(of: source.pieces[0].path), ownMetadata: source.metadata,
-      embeddedFiles: tokenizerFiles)
+      tokenizerKeys: tokenizerKeys)
   }
 
   /// The type of all matrices, where they are of one plain 16-bit type.
@@ -95,16 +89,5 @@ struct GGUFModel: OpenedModel {
       }
     }
     return LogicalTensor(role: role, shape: info.shape, elementType: info.elementType, rows: rows)
-  }
-}
-
-/// A file of a model that another file holds inside.
-public struct EmbeddedFile: Sendable, Equatable {
-  public let name: String
-  public let bytes: [UInt8]
-
-  public init(name: String, bytes: [UInt8]) {
-    self.name = name
-    self.bytes = bytes
   }
 }

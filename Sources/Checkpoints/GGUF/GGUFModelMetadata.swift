@@ -48,7 +48,7 @@ extension Checkpoint {
     if c.endOfTextIDs.count > 1 {
       metadata.set(GGUFKeys.ownEndOfText, to: .array(GGUFArray(c.endOfTextIDs.map { Int32($0) })))
     }
-    for (key, value) in try tokenizerKeys() { metadata.set(key, to: value) }
+    for (key, value) in try tokenizerKeyEntries() { metadata.set(key, to: value) }
     return metadata
   }
 

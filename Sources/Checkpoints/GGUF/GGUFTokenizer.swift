@@ -1,13 +1,126 @@
 internal import ByteIO
 internal import GGUFFormat
 internal import Llama
+internal import Tokenizers
 
-/// The tokenizer of a GGUF file as the files that other layouts have.
+/// The tokenizer of a GGUF file: keys to plain values and back.
 enum GGUFTokenizer {
-  static func files(_ metadata: GGUFMetadata, _ configuration: LlamaConfiguration) throws -> [EmbeddedFile] { [] }
+  private static let prefix = "tokenizer.ggml."
+  private static let template = "tokenizer.chat_template"
+
+  /// Nil when the file has none.
+  /// - Throws: `ParseFailure` for keys of other types. Whether the values make a tokenizer shows when one is made of them.
+  static func keys(_ metadata: GGUFMetadata) throws(ParseFailure) -> TokenizerKeys? {
+    guard let tokens = try GGUFTokens(metadata) else { return nil }
+    var special = SpecialTokenIDs()
+    special.beginOfText = try metadata.scalar(prefix + "bos_token_id")
+    special.endOfText = try metadata.scalar(prefix + "eos_token_id")
+    special.endOfTurn = try metadata.scalar(prefix + "eot_token_id")
+    special.unknown = try metadata.scalar(prefix + "unknown_token_id")
+    special.padding = try metadata.scalar(prefix + "padding_token_id")
+    var named: [String: String] = [:]
+    for entry in metadata.entries where entry.key.hasPrefix(template + ".") {
+      named[String(entry.key.dropFirst(template.count + 1))] = try metadata.string(entry.key)
+    }
+    return TokenizerKeys(
+      model: try metadata.requiredString(prefix + "model"), pre: try metadata.string(prefix + "pre"),
+      tokens: strings(tokens.tokens),
+      types: tokens.types?.map { Int32(clamping: $0) }
+        ?? Array(repeating: TokenKind.normal.rawValue, count: tokens.tokens.count),
+      scores: tokens.scores, merges: tokens.merges.map(strings) ?? ByteStrings(), special: special,
+      addsBeginOfText: try metadata.scalar(prefix + "add_bos_token"), chatTemplate: try metadata.string(template),
+      namedChatTemplates: named)
+  }
+
+  private static func strings(_ array: GGUFArray) -> ByteStrings {
+    var strings = ByteStrings()
+    for index in 0..<array.count { strings.append(array.string(at: index).bytes) }
+    return strings
+  }
+
+  /// The keys in llama.cpp's order.
+  static func entries(_ keys: TokenizerKeys) -> [(key: String, value: GGUFValue)] {
+    func array(_ strings: ByteStrings) -> GGUFValue {
+      .array(GGUFArray(strings.map { GGUFString(bytes: Array($0)) }))
+    }
+    var entries: [(key: String, value: GGUFValue)] = [(prefix + "model", GGUFValue(keys.model))]
+    if let pre = keys.pre { entries.append((prefix + "pre", GGUFValue(pre))) }
+    entries.append((prefix + "tokens", array(keys.tokens)))
+    if let scores = keys.scores { entries.append((prefix + "scores", .array(GGUFArray(scores)))) }
+    entries.append((prefix + "token_type", .array(GGUFArray(keys.types))))
+    entries.append((prefix + "merges", array(keys.merges)))
+    for (name, id) in [
+      ("bos", keys.special.beginOfText), ("eos", keys.special.endOfText), ("eot", keys.special.endOfTurn),
+      ("unknown", keys.special.unknown), ("padding", keys.special.padding),
+    ] {
+      if let id { entries.append((prefix + name + "_token_id", .uint32(id))) }
+    }
+    if let adds = keys.addsBeginOfText { entries.append((prefix + "add_bos_token", .bool(adds))) }
+    if let text = keys.chatTemplate { entries.append((template, GGUFValue(text))) }
+    for (name, text) in keys.namedChatTemplates.sorted(by: { $0.key < $1.key }) {
+      entries.append((template + "." + name, GGUFValue(text)))
+    }
+    return entries
+  }
 }
 
 extension Checkpoint {
-  /// The keys of the tokenizer that travels with the model; none when it came in a GGUF, whose own keys stay.
-  func tokenizerKeys() throws -> [(key: String, value: GGUFValue)] { [] }
+  /// The keys of the tokenizer that travels with the model as files; none when it came in a GGUF, whose own keys stay.
+  /// - Throws: `ParseFailure` for a tokenizer that a GGUF cannot hold.
+  func tokenizerKeyEntries() throws -> [(key: String, value: GGUFValue)] {
+    guard ownMetadata == nil, let keys = try tokenizerKeysOfFiles() else { return [] }
+    return GGUFTokenizer.entries(keys)
+  }
+
+  private func tokenizerKeysOfFiles() throws -> TokenizerKeys? {
+    func contents(_ name: String) throws -> [UInt8]? {
+      guard let file = sidecars.first(where: { $0.name == name }) else { return nil }
+      return try ReadableFile.contents(of: file.path, limit: Self.tokenizerLimit)
+    }
+    var special = SpecialTokenIDs()
+    special.beginOfText = configuration.beginOfTextID.flatMap { UInt32(exactly: $0) }
+    special.endOfText = configuration.endOfTextIDs.first.flatMap { UInt32(exactly: $0) }
+    let chatTemplate = try contents("chat_template.jinja").map { String(decoding: $0, as: UTF8.self) }
+    for name in Self.tokenizerNames {
+      guard let bytes = try contents(name) else { continue }
+      do throws(ParseFailure) {
+        if name.hasSuffix(".json") {
+          return try TokenizerKeys(
+            tokenizerJSON: bytes, tokenizerConfig: try config(contents), generationConfig: nil, special: special,
+            chatTemplate: chatTemplate, vocabularySize: configuration.vocabularySize)
+        }
+        return try TokenizerKeys(
+          tiktoken: bytes, vocabularySize: configuration.vocabularySize, special: special, chatTemplate: chatTemplate)
+      } catch {
+        throw error.in(file: directory + "/" + name)
+      }
+    }
+    return nil
+  }
+
+  private func config(_ contents: (String) throws -> [UInt8]?) throws(ParseFailure) -> [UInt8]? {
+    do { return try contents("tokenizer_config.json") } catch {
+      throw ParseFailure("tokenizer_config.json cannot be read: \(error)")
+    }
+  }
+
+  /// Files of the tokenizer that the layout holds inside, in the forms of another layout.
+  /// - Parameter layout: which other layout.
+  /// - Throws: `ParseFailure` for a tokenizer that the form cannot express.
+  public func tokenizerFiles(for layout: Layout) throws -> [(name: String, bytes: [UInt8])] {
+    guard let keys = tokenizerKeys else { return [] }
+    do throws(ParseFailure) {
+      switch layout {
+      case .huggingFace:
+        return [
+          ("tokenizer.json", try keys.tokenizerJSON()),
+          ("tokenizer_config.json", try keys.tokenizerConfiguration(maximumLength: configuration.maximumPositions)),
+        ]
+      case .meta: return [("tokenizer.model", try keys.tiktokenModel())]
+      case .gguf: return []
+      }
+    } catch {
+      throw error.in(file: path)
+    }
+  }
 }

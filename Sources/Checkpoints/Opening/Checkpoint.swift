@@ -4,6 +4,7 @@ public import Llama
 public import Quantization
 internal import SafetensorsFormat
 internal import Tensors
+public import Tokenizers
 
 /// An opened model in any layout: its configuration, its logical tensors in model order, and the files that travel with
 /// it. Opening reads headers and configuration only; a checkpoint that opens has passed the census.
@@ -52,8 +53,8 @@ public struct Checkpoint: Sendable {
   public let directory: String
   /// All keys of a GGUF file, those that mean nothing here among them.
   public let ownMetadata: GGUFMetadata?
-  /// Files that the layout holds inside: the tokenizer of a GGUF file, in the forms of other layouts.
-  public let embeddedFiles: [EmbeddedFile]
+  /// The tokenizer of a layout that holds it inside: a GGUF file.
+  public let tokenizerKeys: TokenizerKeys?
   /// What the layout's files leave out and was inferred, and from what.
   public let inferences: [String]
 
@@ -74,11 +75,11 @@ public struct Checkpoint: Sendable {
     quantization: QuantizationConfiguration?, tensors: [LogicalTensor], census: Census, sidecars: [SidecarFile],
     leftBehind: [String], inputFiles: [String], notes: [String], inferences: [String] = [],
     shardCount: Int = 1, checklist: Checklist? = nil, directory: String? = nil, ownMetadata: GGUFMetadata? = nil,
-    embeddedFiles: [EmbeddedFile] = []
+    tokenizerKeys: TokenizerKeys? = nil
   ) {
     self.directory = directory ?? path
     self.ownMetadata = ownMetadata
-    self.embeddedFiles = embeddedFiles
+    self.tokenizerKeys = tokenizerKeys
     self.checklist = checklist
     self.inferences = inferences
     self.shardCount = shardCount

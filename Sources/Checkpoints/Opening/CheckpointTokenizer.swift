@@ -4,26 +4,20 @@ public import Tokenizers
 
 extension Checkpoint {
   /// Names of tokenizer files in order of preference: the layout's own form first.
-  private static let tokenizerNames = ["tokenizer.json", "tokenizer.model"]
+  static let tokenizerNames = ["tokenizer.json", "tokenizer.model"]
   /// Llama 3's tokenizer.json has 17 MB.
-  private static let tokenizerLimit = 256 << 20
+  static let tokenizerLimit = 256 << 20
 
   /// The tokenizer that travels with the model; nil when there is no tokenizer file.
   /// - Throws: `ParseFailure` for a file that is damaged or of an unsupported kind.
   public func tokenizer() throws -> (any Tokenizer)? {
+    if let keys = tokenizerKeys {
+      do throws(ParseFailure) { return try BytePairTokenizer(keys) } catch { throw error.in(file: path) }
+    }
     for name in Self.tokenizerNames {
       if let file = sidecars.first(where: { $0.name == name }) { return try tokenizer(of: file) }
-      if let file = embeddedFiles.first(where: { $0.name == name }) { return try tokenizer(of: file) }
     }
     return nil
-  }
-
-  private func tokenizer(of file: EmbeddedFile) throws -> any Tokenizer {
-    do {
-      return try TokenizerFile.tokenizer(file.bytes, vocabularySize: configuration.vocabularySize)
-    } catch {
-      throw error.in(file: path)
-    }
   }
 
   private func tokenizer(of file: SidecarFile) throws -> any Tokenizer {
@@ -38,9 +32,9 @@ extension Checkpoint {
   /// SHA-256 of what the tokenizer means, whatever the form of its file. A tokenizer of a kind that this version does not
   /// read is told apart by the bytes of its file.
   func tokenizerDigest() throws -> String? {
-    for name in Self.tokenizerNames {
-      guard let file = embeddedFiles.first(where: { $0.name == name }) else { continue }
-      return SHA256Sum.hexadecimal(of: try tokenizer(of: file).canonicalForm)
+    if tokenizerKeys != nil {
+      // One that is of no kind that this version reads has no meaning to be told apart by.
+      return (try? tokenizer()).flatMap { $0 }.map { SHA256Sum.hexadecimal(of: $0.canonicalForm) }
     }
     guard let file = Self.tokenizerNames.lazy.compactMap({ name in sidecars.first { $0.name == name } }).first else {
       return nil

@@ -46,6 +46,9 @@ struct OutputLayout {
         )
       }
     }
+    if layout == .gguf, try checkpoint.tokenizer() == nil {
+      warnings.append("the model has no tokenizer, and llama.cpp loads no GGUF without one")
+    }
     self.warnings = warnings
   }
 
@@ -103,7 +106,7 @@ struct OutputLayout {
       if let index = output.plan.index {
         documents.append(.init(name: SafetensorsIndex.fileName, bytes: Array(index.serialized().utf8)))
       }
-      return (output, documents + Self.embedded(checkpoint, ["tokenizer.json", "tokenizer_config.json"]))
+      return (output, documents + (try tokenizerFiles(checkpoint)))
     case .meta:
       let output: MetaOutput
       do {
@@ -114,9 +117,7 @@ struct OutputLayout {
       }
       let parameters = MetaParameters.document(
         for: checkpoint.configuration, shards: shards, integers: try Self.integers(checkpoint, options.target))
-      return (
-        output, [Self.document("params.json", parameters)] + Self.embedded(checkpoint, ["tokenizer.model"])
-      )
+      return (output, [Self.document("params.json", parameters)] + (try tokenizerFiles(checkpoint)))
     case .gguf:
       let hasBlocks = steps.contains { $0.weight.elementType.block != nil }
       // A copy of a GGUF is of the type that it was, whoever made it.
@@ -130,9 +131,9 @@ struct OutputLayout {
     }
   }
 
-  /// Files that the input holds inside and this layout beside the weights.
-  private static func embedded(_ checkpoint: Checkpoint, _ names: [String]) -> [ConversionPlan.PlannedDocument] {
-    checkpoint.embeddedFiles.filter { names.contains($0.name) }.map { .init(name: $0.name, bytes: $0.bytes) }
+  /// Files of the tokenizer that the input holds inside.
+  private func tokenizerFiles(_ checkpoint: Checkpoint) throws -> [ConversionPlan.PlannedDocument] {
+    try checkpoint.tokenizerFiles(for: layout).map { .init(name: $0.name, bytes: $0.bytes) }
   }
 
   /// Groups of int4 codes lie within a shard.
