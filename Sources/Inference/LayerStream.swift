@@ -43,13 +43,16 @@ struct LayerStream {
     return (cosines, sines)
   }
 
+  /// Is lent what linears multiply, `[tokens, columns]`, chunk by chunk in the order of the tokens.
+  typealias Observer = (_ input: LinearInput, _ values: (rows: [Float], columns: Int)) -> Void
+
   /// Carries all tokens through layer `layer`, whose weights are read once.
-  mutating func advance(through layer: Int) throws {
+  mutating func advance(through layer: Int, observe: Observer? = nil) throws {
     let matrices = try LayerWeights(weights, layer: layer)
     for chunk in chunks {
       try settings.checkCancellation()
-      attend(chunk, matrices)
-      feedForward(chunk, matrices)
+      attend(chunk, matrices, observe)
+      feedForward(chunk, matrices, observe)
     }
   }
 
@@ -64,12 +67,14 @@ struct LayerStream {
 
   // MARK: Blocks
 
-  private mutating func attend(_ chunk: WindowChunk, _ w: LayerWeights) {
+  private mutating func attend(_ chunk: WindowChunk, _ w: LayerWeights, _ observe: Observer?) {
     let count = chunk.tokens.count
     let heads = Attention.Heads(
       queries: configuration.headCount, keysAndValues: configuration.keyValueHeadCount,
       dimension: configuration.headDimension, slidingWindow: configuration.slidingWindow)
-    let x = ProjectionInput(norm(chunk, w.attentionNorm), tokens: count, settings: settings)
+    let normed = norm(chunk, w.attentionNorm)
+    observe?(.attention, (normed, width))
+    let x = ProjectionInput(normed, tokens: count, settings: settings)
     var query = x.times(w.query)
     var key = x.times(w.key)
     let value = x.times(w.value)
@@ -79,18 +84,22 @@ struct LayerStream {
     Attention.apply(
       queries: &span, keys: key.span, values: value.span, windows: chunk.windows, heads: heads,
       threads: settings.threads, instructionSet: settings.instructionSet)
+    observe?(.attentionOutput, (query, heads.queries * heads.dimension))
     let mixed = ProjectionInput(query, tokens: count, settings: settings).times(w.attentionOutput)
     add(mixed, to: chunk)
   }
 
-  private mutating func feedForward(_ chunk: WindowChunk, _ w: LayerWeights) {
+  private mutating func feedForward(_ chunk: WindowChunk, _ w: LayerWeights, _ observe: Observer?) {
     let count = chunk.tokens.count
-    let x = ProjectionInput(norm(chunk, w.feedForwardNorm), tokens: count, settings: settings)
+    let normed = norm(chunk, w.feedForwardNorm)
+    observe?(.feedForward, (normed, width))
+    let x = ProjectionInput(normed, tokens: count, settings: settings)
     var gate = x.times(w.gate)
     let up = x.times(w.up)
     var span = gate.mutableSpan
     RowMath.siluMultiply(
       &span, up.span, threads: settings.threads, instructionSet: settings.instructionSet)
+    observe?(.down, (gate, configuration.feedForwardSize))
     add(ProjectionInput(gate, tokens: count, settings: settings).times(w.down), to: chunk)
   }
 

@@ -6,16 +6,21 @@ public enum GGMLQuantization {
   /// - Parameters:
   ///   - values: whole rows of finite values.
   ///   - columns: elements of a row, whole blocks.
+  ///   - columnWeights: how much each column matters; see `BlockRows.quantize`.
   ///   - bytes: grown where too small; the blocks stand at its beginning.
   /// - Throws: `ParseFailure` for a block whose scale passes the range of F16.
   public static func quantize(
-    _ values: Span<Float>, columns: Int, format: BlockFormat, into bytes: inout [UInt8]
+    _ values: Span<Float>, columns: Int, format: BlockFormat, columnWeights: [Float]? = nil, into bytes: inout [UInt8]
   ) throws -> QuantizationStatistics {
     let size = values.count / format.elementCount * format.byteCount
     if bytes.count < size { bytes.append(contentsOf: repeatElement(0, count: size - bytes.count)) }
     var span = bytes.mutableSpan
     var part = span.part(0..<size)
-    BlockRows.quantize(values, columns: columns, format: format, into: &part)
+    if let columnWeights {
+      BlockRows.quantize(values, columns: columns, format: format, columnWeights: columnWeights.span, into: &part)
+    } else {
+      BlockRows.quantize(values, columns: columns, format: format, into: &part)
+    }
     if let block = BlockRows.firstNonFiniteScale(part.span.rawBytes, format: format) {
       throw ParseFailure(
         "elements from \(block * format.elementCount) of these rows on are so large that a scale of \(format) passes F16",

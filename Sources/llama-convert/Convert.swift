@@ -41,6 +41,8 @@ struct Convert: ParsableCommand {
     name: .customLong("tensor-type"), parsing: .singleValue,
     help: "Give GGUF tensors that a name or re: pattern matches a type of their own: PATTERN=TYPE. Repeatable.")
   var tensorTypes: [TensorTypeOverride] = []
+  @Option(help: "Importance matrix for GGUF's blocks: from llama-verify --imatrix, or llama.cpp's own.")
+  var imatrix: String?
   @Flag(name: .customLong("allow-requantize"), help: "Round weights that were rounded to few bits already.")
   var allowsRequantizing = false
   @Flag(help: "Replace an existing output, in one step, once the new one is complete.")
@@ -83,7 +85,7 @@ struct Convert: ParsableCommand {
       let checkpoint = try Checkpoint(path: input)
       for inference in checkpoint.inferences { console.remark("inferred: \(inference)") }
       for note in checkpoint.notes { console.remark("warning: \(note)") }
-      let plan = try ConversionPlan(checkpoint, output: output, options: options)
+      let plan = try ConversionPlan(checkpoint, output: output, options: try options())
       for warning in plan.warnings { console.remark("warning: \(warning)") }
       if dryRun {
         try plan.preflight()
@@ -95,10 +97,11 @@ struct Convert: ParsableCommand {
     }
   }
 
-  private var options: ConversionOptions {
+  private func options() throws -> ConversionOptions {
     ConversionOptions(
       target: to ?? .unchanged, layout: format?.layout, tensorParallel: tensorParallel, ignore: ignore, only: only,
       maximumShardSize: maximumShardSize?.bytes, tensorTypes: tensorTypes, allowsRequantizing: allowsRequantizing,
+      importance: try imatrix.map { try NamedImportanceMatrix(path: $0) },
       threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force, sumsFiles: fileSums)
   }
 

@@ -42,6 +42,11 @@ struct Verify: ParsableCommand {
   @Option(
     help: "Write report.json, report.html, report.md, junit.xml and the scores of every token into this new directory.")
   var report: String?
+  @Option(
+    help:
+      "Do not judge: collect the importance matrix of BASE on the text into this new file, for llama-convert --imatrix and llama.cpp."
+  )
+  var imatrix: String?
   @OptionGroup(title: "General") var shared: SharedOptions
 
   enum Compute: String, ExpressibleByArgument, CaseIterable { case exact }
@@ -54,6 +59,9 @@ struct Verify: ParsableCommand {
         throw ValidationError("--text is needed; only two models under --policy lossless are compared without")
       }
       guard report == nil else { throw ValidationError("--report needs --text: without scores there is no report") }
+    }
+    if imatrix != nil && (candidate != nil || report != nil || text == nil) {
+      throw ValidationError("--imatrix takes one model and --text, and makes no report")
     }
     if let tokens, tokens < 1 { throw ValidationError("--tokens must be positive") }
   }
@@ -75,6 +83,7 @@ struct Verify: ParsableCommand {
         policy: policy, context: context, tokenLimit: tokens, emulatesFP8Activations: emulate == .fp8Activations,
         threads: shared.threads, maximumMemory: shared.maximumMemory.bytes)
       for note in request.base.notes + (request.candidate?.notes ?? []) { console.remark("warning: \(note)") }
+      if let imatrix { return try collect(request, into: imatrix, console, interruption, line) }
       let result = try request.run(checkCancellation: { try interruption.check() }) {
         line.update($0, done: $1, total: $2, unit: .layers)
       }
@@ -88,6 +97,27 @@ struct Verify: ParsableCommand {
       default: break
       }
     }
+  }
+
+  private func collect(
+    _ request: VerificationRequest, into path: String, _ console: Console, _ interruption: Interruption,
+    _ line: ProgressLine
+  ) throws {
+    guard !FileSystem.nameIsTaken(path) else {
+      throw FileFailure(path: path, operation: "create the file", kind: .exists, detail: "it exists already")
+    }
+    let (matrix, tokens) = try request.importanceMatrix(checkCancellation: { try interruption.check() }) {
+      line.update($0, done: $1, total: $2, unit: .layers)
+    }
+    line.finish()
+    try matrix.write(to: path)
+    let document: JSONValue = [
+      "schema": "llama-imatrix/1", "path": .string(path), "entries": .number(JSONNumber(matrix.entries.count)),
+      "tokens": .number(JSONNumber(tokens)),
+    ]
+    try console.result(
+      shared.json
+        ? document.serialized() : "wrote       \(path)\nentries     \(matrix.entries.count)\ntokens      \(tokens)\n")
   }
 
   private func compareDigests(_ console: Console, _ interruption: Interruption) throws {

@@ -8,7 +8,11 @@ extension Checkpoint {
   /// - Parameters:
   ///   - fileType: `general.file_type`, which informs only; nil to keep what the file had.
   ///   - hasBlocks: some tensor is quantized: `general.quantization_version` says which definition of the blocks holds.
-  public func ggufMetadata(fileType: UInt32?, hasBlocks: Bool) throws -> GGUFMetadata {
+  ///   - importance: the matrix that blocks were made with.
+  /// - Throws: `ParseFailure` for a tokenizer that a GGUF cannot hold.
+  public func ggufMetadata(
+    fileType: UInt32?, hasBlocks: Bool, importance: NamedImportanceMatrix? = nil
+  ) throws -> GGUFMetadata {
     var metadata = ownMetadata ?? GGUFMetadata()
     let c = configuration
     func text(_ key: String, _ value: String) { metadata.set(key, to: GGUFValue(value)) }
@@ -47,6 +51,15 @@ extension Checkpoint {
     }
     if c.endOfTextIDs.count > 1 {
       metadata.set(GGUFKeys.ownEndOfText, to: .array(GGUFArray(c.endOfTextIDs.map { Int32($0) })))
+    }
+    if let importance, hasBlocks {
+      // llama.cpp's own keys, texts cut as it cuts them.
+      text("quantize.imatrix.file", String(importance.name.prefix(127)))
+      if let dataset = importance.matrix.datasets.first {
+        text("quantize.imatrix.dataset", String(dataset.prefix(127)))
+      }
+      metadata.set("quantize.imatrix.entries_count", to: .uint32(UInt32(importance.matrix.entries.count)))
+      metadata.set("quantize.imatrix.chunks_count", to: .uint32(UInt32(clamping: importance.matrix.chunkCount)))
     }
     for (key, value) in try tokenizerKeyEntries() { metadata.set(key, to: value) }
     return metadata

@@ -10,12 +10,14 @@ struct GGUFMixture {
   /// Types stay as they are, blocks too.
   let keepsBlocks: Bool
   private let configuration: LlamaConfiguration
+  private let hasImportanceMatrix: Bool
   private let overrides: [(patterns: ModulePatterns, type: ElementType)]
 
   /// - Throws: `ConversionFailure` of kind `.usage` for overrides that match nothing, for types that cannot be, and for
   ///   rounding what was rounded before.
   init(_ checkpoint: Checkpoint, _ options: ConversionOptions) throws {
     configuration = checkpoint.configuration
+    hasImportanceMatrix = options.importance != nil
     let names = checkpoint.tensors.map { NamingDialect.gguf.name(for: $0.role) }
     overrides = try options.tensorTypes.map { override in
       let patterns: ModulePatterns
@@ -67,6 +69,6 @@ struct GGUFMixture {
       return override.type
     }
     if keepsBlocks && isMatrix && tensor.quantization == nil { return tensor.elementType }
-    return fileType.elementType(of: tensor.role, in: configuration)
+    return fileType.elementType(of: tensor.role, in: configuration, hasImportanceMatrix: hasImportanceMatrix)
   }
 }

@@ -12,6 +12,7 @@ struct OutputLayout {
   private let rules: TensorParallelRules
   /// Of a GGUF.
   private let mixture: GGUFMixture?
+  let importance: ImportanceMatrix?
   /// What readers of the layout will not understand.
   let warnings: [String]
 
@@ -30,6 +31,7 @@ struct OutputLayout {
       }
       shards = 1
     }
+    importance = try Self.importance(checkpoint, options, layout)
     mixture = layout == .gguf ? try GGUFMixture(checkpoint, options) : nil
     let quantized = checkpoint.tensors.filter(\.isQuantized)
     if !quantized.isEmpty && !options.target.dequantizes {
@@ -50,6 +52,20 @@ struct OutputLayout {
       warnings.append("the model has no tokenizer, and llama.cpp loads no GGUF without one")
     }
     self.warnings = warnings
+  }
+
+  private static func importance(
+    _ checkpoint: Checkpoint, _ options: ConversionOptions, _ layout: Checkpoint.Layout
+  ) throws -> ImportanceMatrix? {
+    guard let (matrix, name) = options.importance.map({ ($0.matrix, $0.name) }) else { return nil }
+    guard layout == .gguf else {
+      throw ConversionFailure(.usage, "--imatrix weighs the columns of GGUF's blocks; it needs --to with such a type")
+    }
+    let names = checkpoint.tensors.map { NamingDialect.gguf.name(for: $0.role) }
+    guard names.contains(where: { matrix.weights(of: $0) != nil }) else {
+      throw ConversionFailure(.usage, "--imatrix \(name) has nothing about any tensor of this model")
+    }
+    return matrix
   }
 
   private static func layout(_ checkpoint: Checkpoint, _ options: ConversionOptions) throws -> Checkpoint.Layout {
@@ -123,7 +139,7 @@ struct OutputLayout {
       // A copy of a GGUF is of the type that it was, whoever made it.
       let isCopy = checkpoint.layout == .gguf && mixture?.keepsBlocks == true && options.tensorTypes.isEmpty
       let metadata = try checkpoint.ggufMetadata(
-        fileType: isCopy ? nil : mixture?.fileType.id, hasBlocks: hasBlocks)
+        fileType: isCopy ? nil : mixture?.fileType.id, hasBlocks: hasBlocks, importance: options.importance)
       let stem = name.hasSuffix(".gguf") && name != ".gguf" ? String(name.dropLast(5)) : name
       let output = try GGUFOutput(
         steps, metadata, ropeFactors: checkpoint.ropeFactors, name: stem, maximumFileSize: options.maximumShardSize)

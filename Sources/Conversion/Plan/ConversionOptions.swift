@@ -96,6 +96,8 @@ public struct ConversionOptions: Sendable {
   public var tensorTypes: [TensorTypeOverride]
   /// Round weights that were rounded to few bits already.
   public var allowsRequantizing: Bool
+  /// Weighs the columns of matrices that become blocks.
+  public var importance: NamedImportanceMatrix?
 
   /// Threads that convert; the bytes do not depend on it.
   public var threads: Int
@@ -110,6 +112,7 @@ public struct ConversionOptions: Sendable {
     target: TargetType = .unchanged, layout: Checkpoint.Layout? = nil, tensorParallel: Int? = nil,
     ignore: [String] = [], only: [String] = [],
     maximumShardSize: UInt64? = nil, tensorTypes: [TensorTypeOverride] = [], allowsRequantizing: Bool = false,
+    importance: NamedImportanceMatrix? = nil,
     threads: Int = 1, maximumMemory: UInt64 = 4 << 30, force: Bool = false,
     sumsFiles: Bool = true
   ) {
@@ -121,6 +124,7 @@ public struct ConversionOptions: Sendable {
     self.maximumShardSize = maximumShardSize
     self.tensorTypes = tensorTypes
     self.allowsRequantizing = allowsRequantizing
+    self.importance = importance
     self.threads = threads
     self.maximumMemory = maximumMemory
     self.force = force

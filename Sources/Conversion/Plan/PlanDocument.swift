@@ -28,6 +28,7 @@ extension ConversionPlan {
     let decisive: JSONValue = [
       "tool": .string(Toolkit.version),
       "to": .string(options.target.description),
+      "importance_matrix": options.importance.map { .string($0.sha256) } ?? .null,
       "files": .array(
         output.files.map { ["name": .string($0.name), "bytes": .number(JSONNumber($0.byteCount))] }),
       "documents": .array(

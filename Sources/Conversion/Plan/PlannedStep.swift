@@ -9,6 +9,8 @@ public struct PlannedStep: Sendable {
   /// The input with its rows, and scales of rows, in the row order of the output layout.
   public let source: LogicalTensor
   public let operation: Operation
+  /// How much each column matters to a quantizer of blocks; nil for one that does without.
+  public let columnWeights: [Float]?
   public let weight: PlannedTensor
   /// The scales written beside the weight, if any.
   public let scale: PlannedTensor?

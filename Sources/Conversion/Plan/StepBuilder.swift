@@ -31,7 +31,7 @@ struct StepBuilder {
       }
     return PlannedStep(
       input: tensor, source: inOutputOrder(tensor), operation: operation,
-      weight: try planned(name, type, tensor.shape),
+      columnWeights: try columnWeights(of: tensor, operation, name), weight: try planned(name, type, tensor.shape),
       scale: try scale(for: tensor, operation: operation, weightName: name),
       companions: operation == .copy ? try companions(of: tensor) : [])
   }
@@ -53,6 +53,18 @@ struct StepBuilder {
       guard selection.isQuantized(tensor.role) else { return .copy }
       return .quantizeIntegers(tensor.role.layer == nil ? .int8Rows : .int4Groups(IntegerRecipe.metaGroupSize))
     }
+  }
+
+  private func columnWeights(
+    of tensor: LogicalTensor, _ operation: PlannedStep.Operation, _ name: String
+  ) throws -> [Float]? {
+    guard case .quantizeBlocks = operation, let weights = layout.importance?.weights(of: name) else { return nil }
+    guard weights.count == tensor.columnCount else {
+      throw ConversionFailure(
+        .usage,
+        "--imatrix: \(name) has \(weights.count) columns there and \(tensor.columnCount) here; it is another model's")
+    }
+    return weights
   }
 
   private func scale(

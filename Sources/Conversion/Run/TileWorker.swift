@@ -112,7 +112,8 @@ struct TileWorker: Sendable {
     let size = count / format.elementCount * format.byteCount
     let floats = floats
     let statistics = try GGMLQuantization.quantize(
-      floats.span.extracting(0..<count), columns: columns, format: format, into: &output)
+      floats.span.extracting(0..<count), columns: columns, format: format, columnWeights: step.columnWeights,
+      into: &output)
     try sink.write(
       step.weight.name, at: rows.lowerBound * (columns / format.elementCount * format.byteCount),
       output.span.extracting(0..<size))

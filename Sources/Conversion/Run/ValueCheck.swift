@@ -65,7 +65,7 @@ struct ValueCheck: Sendable {
     let statistics: QuantizationStatistics
     do {
       statistics = try GGMLQuantization.quantize(
-        values.span, columns: written.columnCount, format: format, into: &again)
+        values.span, columns: written.columnCount, format: format, columnWeights: step.columnWeights, into: &again)
     } catch {
       throw failure("it cannot be done again: \(error)")
     }

@@ -1,4 +1,5 @@
 internal import Llama
+internal import Tensors
 internal import ByteIO
 public import Checkpoints
 internal import Foundation
@@ -115,11 +116,12 @@ extension VerificationRequest {
 
   /// All windows at once when their hidden states fit the budget, else as many groups as are needed; the weights are read
   /// once per group, and the result is the same.
-  private func windowGroups(_ windows: [[Int32]], tokensPerChunk: Int) throws -> [[[Int32]]] {
+  func windowGroups(_ windows: [[Int32]], tokensPerChunk: Int) throws -> [[[Int32]]] {
     let models = [base] + (candidate.map { [$0] } ?? [])
     let bytesPerWeight =
       models.map { model in
-        Double(model.tensors.reduce(0) { $0 + $1.storedByteCount }) / Double(max(model.configuration.parameterCount, 1))
+        Double(model.tensors.reduce(0) { $0 + $1.computedByteCount })
+          / Double(max(model.configuration.parameterCount, 1))
       }.max() ?? 4
     let longest = windows.map(\.count).max() ?? 0
     func estimate(_ tokens: Int) -> UInt64 {
@@ -142,5 +144,13 @@ extension VerificationRequest {
       tokens += window.count
     }
     return groups + (current.isEmpty ? [] : [current])
+  }
+}
+
+extension LogicalTensor {
+  /// Bytes in memory while the tensor is computed with: blocks, and what has more to it than scales, are widened.
+  fileprivate var computedByteCount: Int {
+    elementType.block != nil || quantization?.adapter != nil || quantization?.isRotated == true
+      ? 4 * rowCount * columnCount : storedByteCount
   }
 }
