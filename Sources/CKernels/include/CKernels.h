@@ -5,11 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-<<<<<<< HEAD
 #include "CKernelsChecksum.h"
-=======
 #include "CKernelsBlocks.h"
->>>>>>> ggml
 #include "CKernelsMath.h"
 #include "CKernelsNumbers.h"
 
