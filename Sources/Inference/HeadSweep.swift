@@ -1,8 +1,8 @@
 internal import Kernels
 internal import Llama
 
-/// Evaluates the output head block by block of the vocabulary, for all tokens and both models, and keeps of every block
-/// only what the scores need. The head's weights are read once, and logits of all tokens never exist.
+/// Evaluates the output head block by block of the vocabulary, for all scored tokens and both models, and keeps of every
+/// block only what the scores need. The head's weights are read once, and logits of all tokens never exist.
 struct HeadSweep {
   /// Outputs of one block. A constant, so that sums over the vocabulary are cut at the same places always.
   static let vocabularyBlock = 2048
@@ -12,24 +12,34 @@ struct HeadSweep {
   private let candidate: (any ModelWeights)?
   private let candidateHidden: [Float]?
   private let windows: [[Int32]]
+  private let firstScored: Int
   private let settings: ForwardSettings
   private var summaries: [LogitSummary]
   private var baseTarget: [Float]
   private var candidateTarget: [Float]
-  /// The token that each token's logits predict; −1 behind the end of a window.
+  /// For every scored token, in the windows' order, the row of the hidden states that predicts it, and its id.
+  private let rows: [Int]
   private let targets: [Int32]
 
   init(
     _ base: any ModelWeights, _ baseHidden: [Float], _ candidate: (any ModelWeights)?, _ candidateHidden: [Float]?,
-    _ windows: [[Int32]], _ settings: ForwardSettings
+    _ windows: [[Int32]], firstScored: Int, _ settings: ForwardSettings
   ) {
     self.base = base
     self.baseHidden = baseHidden
     self.candidate = candidate
     self.candidateHidden = candidateHidden
     self.windows = windows
+    self.firstScored = firstScored
     self.settings = settings
-    targets = windows.flatMap { $0.dropFirst() + [-1] }
+    var rows: [Int] = []
+    var start = 0
+    for window in windows {
+      rows += window.indices.dropFirst(firstScored).map { start + $0 - 1 }
+      start += window.count
+    }
+    self.rows = rows
+    targets = windows.flatMap { $0.dropFirst(firstScored) }
     summaries = Array(repeating: LogitSummary(), count: targets.count)
     baseTarget = Array(repeating: 0, count: targets.count)
     candidateTarget = Array(repeating: 0, count: targets.count)
@@ -54,11 +64,13 @@ struct HeadSweep {
   }
 
   private func logits(
-    _ hidden: [Float], _ tokens: Range<Int>, _ rows: WeightMatrix, _ model: any ModelWeights
+    _ hidden: [Float], _ tokens: Range<Int>, _ block: WeightMatrix, _ model: any ModelWeights
   ) -> [Float] {
     let width = model.configuration.hiddenSize
-    let x = Array(hidden[tokens.lowerBound * width..<tokens.upperBound * width])
-    return ProjectionInput(x, tokens: tokens.count, settings: settings).times(rows)
+    var x: [Float] = []
+    x.reserveCapacity(tokens.count * width)
+    for row in rows[tokens] { x += hidden[row * width..<(row + 1) * width] }
+    return ProjectionInput(x, tokens: tokens.count, settings: settings).times(block)
   }
 
   private mutating func take(_ base: [Float], _ candidate: [Float]?, tokens: Range<Int>, block: Range<Int>) {
@@ -81,18 +93,17 @@ struct HeadSweep {
     }
   }
 
-  /// Adds the scores of all tokens, windows numbered on from those that are there.
+  /// Adds the scores of all scored tokens, windows numbered on from those that are there.
   func append(to scoring: inout TokenScoring) {
     let firstWindow = (scoring.window.last ?? -1) + 1
     var token = 0
     for (offset, ids) in windows.enumerated() {
       let window = firstWindow + offset
-      for position in ids.indices {
+      for position in ids.indices.dropFirst(firstScored) {
         defer { token += 1 }
-        guard targets[token] >= 0 else { continue }
         let summary = summaries[token]
         scoring.window.append(window)
-        scoring.position.append(position + 1)
+        scoring.position.append(position)
         scoring.baseNLL.append(summary.baseLogSum - Double(baseTarget[token]))
         scoring.baseIsRight.append(summary.baseTop1 == targets[token])
         guard candidate != nil else { continue }

@@ -2,9 +2,9 @@ public import ByteIO
 internal import Kernels
 public import Llama
 
-/// Runs one model, or base and candidate side by side, over the same windows and scores every token but the first of each
-/// window. Layers advance in lockstep, so the drift of every layer is seen; the head is evaluated for both on the same
-/// block of the vocabulary and forgotten.
+/// Runs one model, or base and candidate side by side, over the same windows and scores the tokens of each window from a
+/// given position on. Layers advance in lockstep, so the drift of every layer is seen; the head is evaluated for both on
+/// the same block of the vocabulary and forgotten.
 public struct LockstepScorer {
   private let base: any ModelWeights
   private let candidate: (any ModelWeights)?
@@ -30,12 +30,16 @@ public struct LockstepScorer {
     self.settings = settings
   }
 
+  /// - Parameters:
+  ///   - firstScored: position in its window of the first token that is scored; at least 1, for the first token of a
+  ///     window is predicted by nothing. Tokens in front of it are only read, and cost no work in the head.
+  ///   - scoring: takes the scores behind those it holds already. Windows may be scored in one call or in several: the
+  ///     result is the same to the bit.
   /// - Throws: `ParseFailure` for ids outside the vocabulary, whatever reading weights throws.
-  /// - Parameter scoring: takes the scores behind those it holds already. Windows may be scored in one call or in
-  ///   several: the result is the same to the bit.
   public func score(
-    _ windows: [[Int32]], into scoring: inout TokenScoring, progress: Progress = { _, _ in }
+    _ windows: [[Int32]], firstScored: Int = 1, into scoring: inout TokenScoring, progress: Progress = { _, _ in }
   ) throws {
+    precondition(firstScored >= 1, "the first token of a window is predicted by nothing")
     let configuration = base.configuration
     try Self.validate(windows, vocabulary: configuration.vocabularySize)
     let steps = configuration.layerCount + 1
@@ -56,7 +60,8 @@ public struct LockstepScorer {
     }
     try baseStream.finish()
     try candidateStream?.finish()
-    var sweep = HeadSweep(base, baseStream.hidden, candidate, candidateStream?.hidden, windows, settings)
+    var sweep = HeadSweep(
+      base, baseStream.hidden, candidate, candidateStream?.hidden, windows, firstScored: firstScored, settings)
     try sweep.run()
     progress(steps, steps)
     sweep.append(to: &scoring)
@@ -110,7 +115,7 @@ public struct TokenScoring: Sendable {
   public internal(set) var topAgrees: [Bool] = []
   /// How many of the five most probable tokens both models share.
   public internal(set) var top5Overlap: [Int] = []
-  /// Index of the window and position in it (the begin-of-text token has position 0) of each scored token.
+  /// Index of the window and position in it (its first token has position 0) of each scored token.
   public internal(set) var window: [Int] = []
   public internal(set) var position: [Int] = []
   /// Σ(a − b)² and Σa² of the residual stream behind each layer.

@@ -1,4 +1,4 @@
-internal import ArgumentParser
+public import ArgumentParser
 internal import ByteIO
 internal import Checkpoints
 public import CommandLineSupport
@@ -35,6 +35,10 @@ struct Verify: ParsableCommand {
       "What the candidate is held to: \(Policy.builtIn.map(\.name).joined(separator: ", ")), or a YAML or JSON file.")
   var policy: String = "fp8"
   @Option(help: "Tokens of a window, the begin-of-text token included.") var context: Int = 512
+  @Option(
+    name: .customLong("protocol"),
+    help: "How the text is cut and scored. windows: every token once. llama.cpp: as llama-perplexity does, to compare.")
+  var rule: ScoringRule = .windows
   @Option(help: "Score about so many tokens, in windows spread evenly over the text, instead of all.") var tokens: Int?
   @Option(help: "How products are computed. exact: as float32.") var compute: Compute = .exact
   @Option(help: "Emulate serving. activations=fp8: dynamic per-token e4m3 activations of FP8 layers.")
@@ -54,6 +58,9 @@ struct Verify: ParsableCommand {
 
   func validate() throws {
     guard (2...1 << 20).contains(context) else { throw ValidationError("--context must be between 2 and 1048576") }
+    guard rule != .llamaCpp || context >= 3 else {
+      throw ValidationError("--context must be at least 3 with --protocol llama.cpp: a chunk of 2 scores no token")
+    }
     if text == nil {
       guard policy == Policy.lossless.name, candidate != nil else {
         throw ValidationError("--text is needed; only two models under --policy lossless are compared without")
@@ -80,8 +87,9 @@ struct Verify: ParsableCommand {
       defer { line.finish() }
       let request = VerificationRequest(
         base: try Checkpoint(path: base), candidate: try candidate.map { try Checkpoint(path: $0) }, textPath: text,
-        policy: policy, context: context, tokenLimit: tokens, emulatesFP8Activations: emulate == .fp8Activations,
-        threads: shared.threads, maximumMemory: shared.maximumMemory.bytes)
+        policy: policy, context: context, rule: rule, tokenLimit: tokens,
+        emulatesFP8Activations: emulate == .fp8Activations, threads: shared.threads,
+        maximumMemory: shared.maximumMemory.bytes)
       for note in request.base.notes + (request.candidate?.notes ?? []) { console.remark("warning: \(note)") }
       if let imatrix { return try collect(request, into: imatrix, console, interruption, line) }
       let result = try request.run(checkCancellation: { try interruption.check() }) {
@@ -141,6 +149,8 @@ struct Verify: ParsableCommand {
     }
   }
 }
+
+extension ScoringRule: ExpressibleByArgument {}
 
 extension MemoryFailure: ExitStatusError {
   public var exitStatus: ExitStatus { .usage }

@@ -172,7 +172,7 @@ extension VerificationReport {
     guard let drift else {
       return [
         "Perplexity is the exponential of the mean negative log-likelihood per token; its interval is clustered by window."
-      ]
+      ] + llamaCppMethod
     }
     let settings = subject.bootstrap
     let bootstrap = drift.bootstrap.map {
@@ -191,6 +191,14 @@ extension VerificationReport {
         + "windows: \(drift.windowAutocorrelation.map { Figure.fixed($0, 2) } ?? Figure.missing).",
       "KL divergence is base ‖ candidate over the whole vocabulary; percentiles interpolate linearly. McNemar's test "
         + "takes tokens as independent.",
-    ]
+    ] + llamaCppMethod
+  }
+
+  private var llamaCppMethod: [String] {
+    llamaCppFigure.map {
+      "Protocol llama.cpp: windows are chunks of \(subject.scoring.context) tokens, the begin-of-text token (if "
+        + "the model has one) in place of each one's first, and only their second half is scored. Perplexity \($0.name): "
+        + "\($0.value); that error takes tokens as independent."
+    }
   }
 }

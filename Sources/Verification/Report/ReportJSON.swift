@@ -87,6 +87,10 @@ extension VerificationReport {
       members.set("tokens_to_decide", judgement.tokensToDecide.map { .number(JSONNumber($0)) } ?? .null)
       members.set("window_autocorrelation", drift?.windowAutocorrelation)
     }
+    if subject.scoring.rule == .llamaCpp {
+      members.set("base_se_llama_cpp", base?.independentPerplexityError)
+      if hasCandidate { members.set("candidate_se_llama_cpp", drift?.candidate.independentPerplexityError) }
+    }
     members.set("base_ci95", Members.pair(base?.nllPerToken.interval95.map { exp($0.lowerBound)...exp($0.upperBound) }))
     return members.object
   }

@@ -115,8 +115,7 @@ extension VerificationReport {
     guard let base else { return [("perplexity", Figure.missing)] }
     guard let drift else {
       let interval = perplexityIntervalText.map { " (95 % interval \($0))" }
-      return [
-        ("perplexity", Figure.fixed(base.perplexity, 4) + (interval ?? "")),
+      return [("perplexity", Figure.fixed(base.perplexity, 4) + (interval ?? ""))] + llamaCppFigure + [
         ("NLL per token", Figure.fixed(base.nllPerToken.mean, 5) + " nats"),
         ("NLL per character", base.nllPerCharacter.map { Figure.fixed($0, 5) + " nats" } ?? Figure.missing),
         ("bits per byte", base.bitsPerByte.map { Figure.fixed($0, 5) } ?? Figure.missing),
@@ -126,8 +125,8 @@ extension VerificationReport {
     let agreement = drift.agreement
     func optional(_ value: Double?, _ text: (Double) -> String) -> String { value.map(text) ?? Figure.missing }
     let bootstrap = drift.bootstrap.map { "\(Figure.fixed($0.lower, 6)) … \(Figure.fixed($0.upper, 6))" }
-    return [
-      ("perplexity", "\(Figure.fixed(base.perplexity, 4)) → \(Figure.fixed(drift.candidate.perplexity, 4))"),
+    let perplexities = "\(Figure.fixed(base.perplexity, 4)) → \(Figure.fixed(drift.candidate.perplexity, 4))"
+    return [("perplexity", perplexities)] + llamaCppFigure + [
       (
         "ln ratio",
         "\(Figure.fixed(drift.lnRatio.mean, 6)) ± \(optional(drift.lnRatio.standardError) { Figure.fixed($0, 6) }) SE"
@@ -154,6 +153,16 @@ extension VerificationReport {
           + "(McNemar p \(Figure.significant(agreement.flipsP, 2)))"
       ),
     ]
+  }
+
+  /// Perplexity and error with llama.cpp's own digits, to be laid beside its last line; only under its protocol.
+  var llamaCppFigure: [(name: String, value: String)] {
+    guard subject.scoring.rule == .llamaCpp, let base else { return [] }
+    let texts = [base, drift?.candidate].compactMap { $0 }.map { fit in
+      let error = fit.independentPerplexityError.map { Figure.fixed($0, 5) } ?? Figure.missing
+      return "\(Figure.fixed(fit.perplexity, 4)) +/- \(error)"
+    }
+    return [("as llama.cpp prints it", texts.joined(separator: " → "))]
   }
 
   /// The five layers that add most to the error of the residual stream, worst first. Errors accumulate, so a layer is

@@ -30,17 +30,16 @@ struct EvaluationText {
         "there is no tokenizer", file: request.base.path,
         advice: "put tokenizer.json or tokenizer.model beside the weights")
     }
-    let ids = tokenizer.encode(text.bytes)
-    try Self.checkParity(request, ids, text.bytes)
-    guard let begin = tokenizer.beginOfText ?? request.base.configuration.beginOfTextID.flatMap(Int32.init(exactly:))
-    else {
-      throw ParseFailure("neither tokenizer nor config.json names a begin-of-text token", file: request.base.path)
-    }
-    guard !ids.isEmpty else { throw ParseFailure("the text has no token to score", file: request.textPath) }
-    windows = TokenWindows(ids: ids, context: request.context, beginOfText: begin, limit: request.tokenLimit)
+    var scored = text.bytes
+    // llama.cpp drops one line feed at the end of the file that it is given, and a token may end with it.
+    if request.rule == .llamaCpp, scored.last == UInt8(ascii: "\n") { scored.removeLast() }
+    let ids = tokenizer.encode(scored)
+    try Self.checkParity(request, ids, scored)
+    let begin = tokenizer.beginOfText ?? request.base.configuration.beginOfTextID.flatMap(Int32.init(exactly:))
+    windows = try Self.windows(request, ids, beginOfText: begin)
     var counts = (characters: 0, bytes: 0)
     for window in windows.windows {
-      for id in window.dropFirst() {
+      for id in window.dropFirst(windows.firstScored) {
         let piece = tokenizer.bytes(of: id) ?? []
         counts.bytes += piece.count
         // Tokens may cut a character: count its first byte only.
@@ -51,6 +50,30 @@ struct EvaluationText {
       characters: counts.characters, utf8Bytes: counts.bytes, path: request.textPath,
       sha256: SHA256Sum.hexadecimal(of: bytes))
     self.remarks = remarks
+  }
+
+  private static func windows(
+    _ request: VerificationRequest, _ ids: [Int32], beginOfText: Int32?
+  ) throws(ParseFailure) -> TokenWindows {
+    switch request.rule {
+    case .windows:
+      guard let beginOfText else {
+        throw ParseFailure("neither tokenizer nor config.json names a begin-of-text token", file: request.base.path)
+      }
+      guard !ids.isEmpty else { throw ParseFailure("the text has no token to score", file: request.textPath) }
+      return TokenWindows(ids: ids, context: request.context, beginOfText: beginOfText, limit: request.tokenLimit)
+    case .llamaCpp:
+      // One chunk could be scored, but llama.cpp gives no figure below two: there would be nothing to compare with.
+      let (found, needed) = (ids.count + (beginOfText == nil ? 0 : 1), 2 * request.context)
+      guard found >= needed else {
+        throw ParseFailure(
+          "the text has \(found) tokens\(beginOfText == nil ? "" : " with the begin-of-text token"); protocol llama.cpp "
+            + "needs \(needed), two chunks of \(request.context), as llama.cpp itself does",
+          file: request.textPath, advice: "use a longer text or a shorter --context")
+      }
+      return TokenWindows(
+        chunksOf: ids, context: request.context, beginOfText: beginOfText, limit: request.tokenLimit)
+    }
   }
 
   /// Drift between two models is only defined on the same tokens.
@@ -68,12 +91,12 @@ struct EvaluationText {
   /// The forward pass's scores in the report's form.
   func scores(_ scoring: TokenScoring, hasCandidate: Bool) -> TokenScores {
     var scores = TokenScores(hasCandidate: hasCandidate)
-    let step = windows.context - 1
+    let firstScored = windows.firstScored
     var first = 0
     for (index, window) in windows.windows.enumerated() {
-      let range = first..<first + window.count - 1
+      let range = first..<first + window.count - firstScored
       first = range.upperBound
-      let scored = ScoredWindow(index: windows.starts[index] / step, firstPosition: 1, count: range.count)
+      let scored = ScoredWindow(index: windows.indices[index], firstPosition: firstScored, count: range.count)
       let base = range.map { Float(scoring.baseNLL[$0]) }
       if hasCandidate {
         scores.append(

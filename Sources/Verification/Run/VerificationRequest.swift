@@ -14,8 +14,10 @@ public struct VerificationRequest: Sendable {
   public var candidate: Checkpoint?
   public var textPath: String
   public var policy: Policy
-  /// Tokens of a window, the begin-of-text token included.
+  /// Tokens of a window, the begin-of-text token included; at least 2, and 3 with `.llamaCpp`.
   public var context: Int
+  /// How the text is cut and what of it is scored.
+  public var rule: ScoringRule
   /// Score at least so many tokens, in whole windows spread evenly over the text; all of the text when nil.
   public var tokenLimit: Int?
   /// Round activations as FP8 serving does.
@@ -25,13 +27,15 @@ public struct VerificationRequest: Sendable {
 
   public init(
     base: Checkpoint, candidate: Checkpoint?, textPath: String, policy: Policy = .fp8, context: Int = 512,
-    tokenLimit: Int? = nil, emulatesFP8Activations: Bool = false, threads: Int, maximumMemory: UInt64 = 4 << 30
+    rule: ScoringRule = .windows, tokenLimit: Int? = nil, emulatesFP8Activations: Bool = false, threads: Int,
+    maximumMemory: UInt64 = 4 << 30
   ) {
     self.base = base
     self.candidate = candidate
     self.textPath = textPath
     self.policy = policy
     self.context = context
+    self.rule = rule
     self.tokenLimit = tokenLimit
     self.emulatesFP8Activations = emulatesFP8Activations
     self.threads = threads
@@ -79,7 +83,7 @@ extension VerificationRequest {
       settings: settings)
     let groups = try windowGroups(text.windows.windows, tokensPerChunk: chunk)
     for (index, group) in groups.enumerated() {
-      try scorer.score(group, into: &scoring) { done, of in
+      try scorer.score(group, firstScored: text.windows.firstScored, into: &scoring) { done, of in
         progress("forward", UInt64(index * of + done), UInt64(groups.count * of))
       }
     }
@@ -94,7 +98,7 @@ extension VerificationRequest {
       emulation: emulatesFP8Activations ? "activations=fp8" : nil, version: Toolkit.version)
     let subject = VerificationReport.Subject(
       base: identities.base, candidate: identities.candidate, text: text.facts,
-      scoring: ScoringProtocol(name: "windows", context: context),
+      scoring: ScoringProtocol(rule, context: context),
       layers: scoring.layerDrift.enumerated().map { LayerError(layer: $0, relativeError: $1) },
       tensors: try candidate.map { try TensorComparison.run(base, $0, threads: threads, checkCancellation) } ?? [],
       run: run, policy: policy, policyDigest: SHA256Sum.hexadecimal(of: Array(policy.canonicalText.utf8)))

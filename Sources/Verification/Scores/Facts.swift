@@ -31,6 +31,15 @@ public struct TextFacts: Sendable, Equatable {
   }
 }
 
+/// The rule by which a text becomes windows and scored tokens.
+public enum ScoringRule: String, Sendable, CaseIterable {
+  /// Each window is the begin-of-text token and the next context − 1 tokens; every token is scored once.
+  case windows
+  /// What llama.cpp's `llama-perplexity` does: chunks of context tokens, the begin-of-text token in place of each one's
+  /// first; only the second half is scored.
+  case llamaCpp = "llama.cpp"
+}
+
 /// How text became windows.
 public struct ScoringProtocol: Sendable, Equatable {
   /// `windows` or `llama.cpp`.
@@ -43,9 +52,14 @@ public struct ScoringProtocol: Sendable, Equatable {
     self.name = name
     self.context = context
   }
+
+  public init(_ rule: ScoringRule, context: Int) { self.init(name: rule.rawValue, context: context) }
+
+  /// Nil for a name that this version does not know.
+  public var rule: ScoringRule? { ScoringRule(rawValue: name) }
 }
 
-/// ‖candidate − base‖₂ / ‖base‖₂ of the residual stream behind one layer, over all scored positions.
+/// ‖candidate − base‖₂ / ‖base‖₂ of the residual stream behind one layer, over all positions that were run.
 public struct LayerError: Sendable, Equatable {
   public var layer: Int
   public var relativeError: Double

@@ -6,6 +6,10 @@ public struct ModelFit: Sendable, Equatable {
   public let nllPerToken: ClusteredEstimate
   /// exp(mean NLL).
   public let perplexity: Double
+  /// llama.cpp's error of the mean NLL, nats: √((Σx²/n − (Σx/n)²)/(n − 1)) over the n tokens' NLL x. It takes tokens as
+  /// independent, so it is narrower than the clustered error where they are not. Nil where llama.cpp gives none: no
+  /// spread, or one token.
+  public let independentError: Double?
   /// Nats per Unicode scalar; nil for a text without any.
   public let nllPerCharacter: Double?
   /// Bits per UTF-8 byte; nil for a text without any. Comparable across tokenizers, as is the former.
@@ -15,9 +19,19 @@ public struct ModelFit: Sendable, Equatable {
     let totals = WindowTotals(nll, windows: windows)
     nllPerToken = ClusteredEstimate(totals: totals, allZero: nll.allSatisfy { $0 == 0 })
     perplexity = exp(totals.mean)
+    independentError = Self.independentError(nll, mean: totals.mean)
     let sum = totals.sums.reduce(0, +)
     nllPerCharacter = text.characters > 0 ? sum / Double(text.characters) : nil
     bitsPerByte = text.utf8Bytes > 0 ? sum / M_LN2 / Double(text.utf8Bytes) : nil
+  }
+
+  /// What llama.cpp prints behind `+/-`: its error of the mean NLL times the perplexity (the delta method).
+  public var independentPerplexityError: Double? { independentError.map { $0 * perplexity } }
+
+  private static func independentError(_ nll: [Double], mean: Double) -> Double? {
+    // The sum of squared deviations is the same number as the difference of squares, without its cancellation.
+    let variance = nll.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(nll.count)
+    return nll.count > 1 && variance > 0 ? (variance / Double(nll.count - 1)).squareRoot() : nil
   }
 }
 
