@@ -18,6 +18,15 @@ if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     exit 1
   fi
 fi
+# llama-cpp-python is built from its source package, with cmake and ninja from PyPI.
+if ! command -v c++ >/dev/null 2>&1; then
+  if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+    apt-get update -qq && apt-get install -y -qq g++ >/dev/null
+  else
+    echo "interop: a C++ compiler is missing (Debian, Ubuntu: apt-get install g++)" >&2
+    exit 1
+  fi
+fi
 rm -rf "$folder"
 python3 -m venv "$folder"
 "$folder/bin/pip" install -q --disable-pip-version-check -r "$requirements"

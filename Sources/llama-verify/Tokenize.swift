@@ -25,7 +25,7 @@ struct Tokenize: ParsableCommand {
   }
 
   private func tokenizer() throws -> any Tokenizer {
-    if try FileSystem.kind(of: model) == .file {
+    if try FileSystem.kind(of: model) == .file, try !Checkpoint.isFile(model) {
       do {
         return try TokenizerFile.tokenizer(try ReadableFile.contents(of: model, limit: 256 << 20))
       } catch let failure as ParseFailure {

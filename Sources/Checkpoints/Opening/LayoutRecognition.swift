@@ -24,7 +24,7 @@ enum LayoutRecognition {
     case nil:
       throw FileFailure(path: path, operation: "open", kind: .missing, detail: "there is no such file or directory")
     case .file:
-      if try ReadableFile(path: path).bytes(at: 0, upTo: 4) == Array("GGUF".utf8) { return .gguf(path) }
+      if try Checkpoint.isFile(path) { return .gguf(path) }
       throw ParseFailure(
         "this is a file and no GGUF; other checkpoints are directories with config.json and safetensors files",
         file: path, advice: "give the directory that holds it")
@@ -101,5 +101,13 @@ enum LayoutRecognition {
     }
     if names.isEmpty { return ParseFailure("the directory is empty", file: path, advice: advice) }
     return ParseFailure("no checkpoint layout is recognised here", file: path, advice: advice)
+  }
+}
+
+extension Checkpoint {
+  /// Whether the file at `path` is a checkpoint by itself: a GGUF, as its first bytes say.
+  /// - Throws: `FileFailure` when it cannot be read.
+  public static func isFile(_ path: String) throws -> Bool {
+    try ReadableFile(path: path).bytes(at: 0, upTo: 4) == Array("GGUF".utf8)
   }
 }
