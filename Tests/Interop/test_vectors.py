@@ -4,6 +4,7 @@ import json
 
 import pytest
 import safetensors_vectors
+import tokenizer_keys
 import tokenizer_vectors
 import unicode_classes
 from conftest import FIXTURES
@@ -11,8 +12,8 @@ from conftest import FIXTURES
 GOLDEN = [json.loads(line) for line in (FIXTURES / "golden/safetensors/cases.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("generated", [tokenizer_vectors, unicode_classes], ids=lambda script: script.TARGET.name)
-def test_generated_source_is_unchanged(generated):
+@pytest.mark.parametrize("generated", [tokenizer_keys, tokenizer_vectors, unicode_classes], ids=lambda script: script.TARGET.name)
+def test_generated_file_is_unchanged(generated):
     assert generated.generate() == generated.TARGET.read_text()
 
 
