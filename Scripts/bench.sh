@@ -46,6 +46,7 @@ row mp2-bare "4 shards to 2, no file sums"
 row hf "4 shards to safetensors"
 row hf-bare "4 shards to safetensors, no file sums"
 
+[ -n "${BENCH_ONLY_CONVERSION:-}" ] && exit 0
 tokens=${BENCH_TOKENS:-2048}
 text=Tests/Fixtures/eval.txt
 rate=$("$bin/llama-verify" "$model" --text "$text" --context "$tokens" --tokens "$tokens" --threads "$threads" --quiet --json |

@@ -6,6 +6,7 @@ import block_vectors
 import numpy as np
 import pytest
 import safetensors_vectors
+import tokenizer_keys
 import tokenizer_vectors
 import unicode_classes
 from conftest import FIXTURES
@@ -14,8 +15,8 @@ from safetensors.numpy import load_file
 GOLDEN = [json.loads(line) for line in (FIXTURES / "golden/safetensors/cases.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("generated", [tokenizer_vectors, unicode_classes], ids=lambda script: script.TARGET.name)
-def test_generated_source_is_unchanged(generated):
+@pytest.mark.parametrize("generated", [tokenizer_keys, tokenizer_vectors, unicode_classes], ids=lambda script: script.TARGET.name)
+def test_generated_file_is_unchanged(generated):
     assert generated.generate() == generated.TARGET.read_text()
 
 

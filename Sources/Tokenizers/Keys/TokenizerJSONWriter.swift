@@ -56,8 +56,13 @@ extension TokenizerKeys {
   /// The texts are well-formed: they were read.
   private func model(_ parts: VocabularyParts) -> JSONValue {
     var vocabulary: [(key: String, value: JSONValue)] = []
-    vocabulary.reserveCapacity(parts.tokens.count)
-    for id in 0..<Int32(parts.tokens.idLimit) where parts.tokens.contains(id: id) {
+    vocabulary.reserveCapacity(parts.idLimit)
+    // tokenizers does not read an added token's id: it looks the text up in the vocabulary, and numbers through what is
+    // not there, from the vocabulary's size.
+    let count = parts.tokens.count
+    let isNumberedThrough = parts.idLimit == count + parts.added.tokens.count && parts.tokens.idLimit == count
+    for id in 0..<Int32(parts.idLimit)
+    where parts.tokens.contains(id: id) || parts.added.contains(id: id) && !isNumberedThrough {
       vocabulary.append((String(decoding: tokens[Int(id)], as: UTF8.self), .number(JSONNumber(id))))
     }
     return [
