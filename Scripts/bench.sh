@@ -9,26 +9,34 @@ threads=${BENCH_THREADS:-$(nproc)}
 work=$(mktemp -d "${BENCH_FOLDER:-.}/bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-seconds() { local start end; start=$(date +%s.%N); "$@" >/dev/null; end=$(date +%s.%N); echo "$end $start" | awk '{print $1 - $2}'; }
+# What earlier commands left to be written is not this one's.
+seconds() { local start end; sync; start=$(date +%s.%N); "$@" >/dev/null; end=$(date +%s.%N); echo "$end $start" | awk '{print $1 - $2}'; }
+measure() {
+  local name=$1
+  shift
+  seconds "$@" >>"$work/$name.times"
+  rm -rf "$work/out"
+}
 median() { sort -n | awk '{v[NR] = $1} END {print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2}'; }
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
 
 # cp and the conversion both end with their bytes on the disk: cp by sync, the conversion by its own fsync.
-copy() { cp -rL "$model" "$work/copy" && sync -f "$work/copy"; }
+copy() { cp -rL "$model" "$work/out" && sync -f "$work/out"; }
 convert() { "$bin/llama-convert" --quiet --threads "$threads" "$@"; }
 
 cat "$model"/* >/dev/null # into the page cache
 for ((round = 0; round < rounds; round++)); do
-  rm -rf "$work"/{copy,fp8,fp8-bare,pth,pth-bare,hf,hf-bare,mp2-bare}
-  sync
-  seconds copy >>"$work/cp.times"
-  seconds convert --to fp8 "$model" "$work/fp8" >>"$work/fp8.times"
-  seconds convert --to fp8 --no-file-sums "$model" "$work/fp8-bare" >>"$work/fp8-bare.times"
-  seconds convert --format pth --tp 4 "$model" "$work/pth" >>"$work/pth.times"
-  seconds convert --format pth --tp 4 --no-file-sums "$model" "$work/pth-bare" >>"$work/pth-bare.times"
-  seconds convert --tp 2 --no-file-sums "$work/pth-bare" "$work/mp2-bare" >>"$work/mp2-bare.times"
-  seconds convert --format safetensors "$work/pth" "$work/hf" >>"$work/hf.times"
-  seconds convert --format safetensors --no-file-sums "$work/pth-bare" "$work/hf-bare" >>"$work/hf-bare.times"
+  # What a command has written is removed at once: the page cache is for the inputs.
+  measure cp copy
+  measure fp8 convert --to fp8 "$model" "$work/out"
+  measure fp8-bare convert --to fp8 --no-file-sums "$model" "$work/out"
+  measure pth convert --format pth --tp 4 "$model" "$work/out"
+  measure pth-bare convert --format pth --tp 4 --no-file-sums "$model" "$work/out"
+  convert --format pth --tp 4 --no-file-sums "$model" "$work/pth" >/dev/null
+  measure mp2-bare convert --tp 2 --no-file-sums "$work/pth" "$work/out"
+  measure hf convert --format safetensors "$work/pth" "$work/out"
+  measure hf-bare convert --format safetensors --no-file-sums "$work/pth" "$work/out"
+  rm -rf "$work/pth"
 done
 cp=$(median <"$work/cp.times")
 row() {
@@ -46,7 +54,7 @@ row mp2-bare "4 shards to 2, no file sums"
 row hf "4 shards to safetensors"
 row hf-bare "4 shards to safetensors, no file sums"
 
-[ -n "${BENCH_ONLY_CONVERSION:-}" ] && exit 0
+if [ -n "${BENCH_ONLY_CONVERSION:-}" ]; then exit 0; fi
 tokens=${BENCH_TOKENS:-2048}
 text=Tests/Fixtures/eval.txt
 rate=$("$bin/llama-verify" "$model" --text "$text" --context "$tokens" --tokens "$tokens" --threads "$threads" --quiet --json |

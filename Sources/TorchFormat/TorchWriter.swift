@@ -48,6 +48,15 @@ public final class TorchWriter: TensorSink {
 
   /// Writes descriptors and the central directory, and waits until all is on the disk. Traps when a part is missing.
   public func finish() throws(FileFailure) {
+    try complete()
+    try synchronize()
+  }
+
+  /// Waits until all that was written is on the disk.
+  public func synchronize() throws(FileFailure) { try file.synchronize() }
+
+  /// Writes descriptors and the central directory. Traps when a part is missing.
+  public func complete() throws(FileFailure) {
     let last = layout.archive.records.count - 1
     var checksums = layout.archive.records.indices.dropLast().map { checksum(ofRecord: $0) }
     let identifier = serializationID(checksums)
@@ -59,7 +68,6 @@ public final class TorchWriter: TensorSink {
     }
     let directory = layout.archive.directory(checksums: checksums)
     try file.write(directory.span, at: layout.archive.directoryOffset)
-    try file.synchronize()
   }
 
   private func checksum(ofRecord number: Int) -> UInt32 {

@@ -59,6 +59,7 @@ public struct ConversionRecord: Sendable {
   /// Writes record and checksums into the staging directory and gives it its final name.
   public func publish(replacing: Bool) throws {
     let staging = run.staging
+    try run.waitForDisk()
     try FileSystem.write(Array(document.serialized().utf8), toNew: staging.file(Self.recordName))
     if var lines = sums.output {
       for (name, text) in [(Self.recordName, nil), (Checklist.fileName, sums.checklist?.text)]

@@ -1,6 +1,6 @@
 internal import ByteIO
 internal import Checkpoints
-internal import GGUFFormat
+public import GGUFFormat
 internal import Kernels
 internal import Llama
 internal import Quantization
@@ -79,4 +79,7 @@ struct GGUFOutput: PlannedOutput {
   }
 }
 
-extension GGUFWriter: OutputWriter {}
+extension GGUFWriter: OutputWriter {
+  public func complete() throws {}
+  public func synchronize() throws { try finish() }
+}

@@ -204,7 +204,11 @@ final class MetaWriter: OutputWriter {
     return gathered
   }
 
-  func finish() throws {
-    for writer in writers { try writer.finish() }
+  func complete() throws {
+    for writer in writers { try writer.complete() }
+  }
+
+  func synchronize() throws {
+    for writer in writers { try writer.synchronize() }
   }
 }

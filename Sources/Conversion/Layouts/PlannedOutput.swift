@@ -33,7 +33,11 @@ public struct PlannedPlace: Sendable, Equatable {
 
 /// Takes planned tensors under their planned names, in parts of whole rows, in any order and from several threads.
 public protocol OutputWriter: TensorSink {
-  /// Completes the files and waits until they are on the disk.
+  /// Writes what is known only when all tensors are there. The files are then whole, though perhaps not on the disk yet.
   /// - Throws: `FileFailure`.
-  func finish() throws
+  func complete() throws
+
+  /// Waits until all that was written is on the disk.
+  /// - Throws: `FileFailure`.
+  func synchronize() throws
 }

@@ -41,4 +41,7 @@ public struct SafetensorsOutput: PlannedOutput {
   }
 }
 
-extension SafetensorsWriter: OutputWriter {}
+extension SafetensorsWriter: OutputWriter {
+  public func complete() throws {}
+  public func synchronize() throws { try finish() }
+}

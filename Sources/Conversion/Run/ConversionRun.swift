@@ -11,6 +11,8 @@ public struct ConversionRun: Sendable {
   public let plan: ConversionPlan
   public let staging: StagedDirectory
 
+  private let flush: BackgroundWork
+
   /// Error statistics per planned step; nil for exact copies and plain conversions.
   public let statistics: [QuantizationStatistics?]
 
@@ -28,7 +30,9 @@ public struct ConversionRun: Sendable {
       statistics = try Self.convert(plan, into: writer, interruption: interruption, progress: progress)
       // What no tile read is read now: nothing is published from an input that fails its own checksums.
       try plan.input.proveIntegrity()
-      try writer.finish()
+      try writer.complete()
+      // The disk takes its time; what is read back meanwhile does not come from it anyway.
+      flush = BackgroundWork { try writer.synchronize() }
     } catch {
       try? staging.discard()
       throw error
@@ -36,6 +40,10 @@ public struct ConversionRun: Sendable {
     self.plan = plan
     self.staging = staging
   }
+
+  /// Waits until the output is on the disk.
+  /// - Throws: `FileFailure` when the disk could not take it.
+  public func waitForDisk() throws { try flush.wait() }
 
   private static func copyDocuments(of plan: ConversionPlan, to staging: StagedDirectory) throws {
     for sidecar in plan.sidecars {
