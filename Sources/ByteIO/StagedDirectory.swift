@@ -91,11 +91,18 @@ public final class StagedDirectory: Sendable {
   }
 
   /// Gives single files their final names, one by one, beside the target, and removes the directory: for outputs that are
-  /// one file and what belongs to it. The last is the output itself; the others are in place before it is.
-  /// - Parameter files: staged names and final paths, on the same file system.
-  public func publish(files: [(staged: String, path: String)], replacing: Bool) throws(FileFailure) {
-    for (staged, path) in files.dropLast() { try FileSystem.rename(file(staged), to: path, replacing: true) }
-    if let (staged, path) = files.last { try FileSystem.rename(file(staged), to: path, replacing: replacing) }
+  /// one file and what belongs to it. The first is the output itself. What belonged to an older one is removed before, so
+  /// that no moment has a file beside another one's sums.
+  /// - Parameters:
+  ///   - files: staged names and final paths, on the same file system.
+  ///   - outdated: paths that an older output may have left.
+  public func publish(
+    files: [(staged: String, path: String)], outdated: [String] = [], replacing: Bool
+  ) throws(FileFailure) {
+    if replacing {
+      for path in outdated where FileSystem.nameIsTaken(path) { try FileSystem.remove(path) }
+    }
+    for (staged, path) in files { try FileSystem.rename(file(staged), to: path, replacing: replacing) }
     try FileSystem.synchronizeDirectory(FileSystem.parent(of: target))
     try FileSystem.remove(path)
   }

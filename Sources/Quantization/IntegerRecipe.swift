@@ -67,7 +67,8 @@ public enum IntegerRecipe: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// The index of the first value that is further than half a step from its code, nil when there is none: the bound of any
-  /// correct rounding, the last factor for the quotient's own rounding.
+  /// correct rounding, the last factor for rounding the quotient and, of
+  /// codes up to 128, the product.
   public func firstViolation(
     _ values: Span<Float>, columns: Int, codes: Span<UInt8>, scales: [Float]
   ) -> Int? {
@@ -75,7 +76,7 @@ public enum IntegerRecipe: Sendable, Hashable, CustomStringConvertible {
     for index in values.indices {
       let scale = scales[index / size]
       let off = abs(values[index] - Float(Int8(bitPattern: codes[index])) * scale)
-      if !(off <= scale * 0.5 * (1 + 0x1p-16)) { return index }
+      if !(off <= scale * 0.5 * (1 + 0x1p-14)) { return index }
     }
     return nil
   }

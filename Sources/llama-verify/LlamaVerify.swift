@@ -114,6 +114,10 @@ struct Verify: ParsableCommand {
     guard !FileSystem.nameIsTaken(path) else {
       throw FileFailure(path: path, operation: "create the file", kind: .exists, detail: "it exists already")
     }
+    guard try FileSystem.kind(of: FileSystem.parent(of: path)) == .directory else {
+      throw FileFailure(
+        path: path, operation: "create the file", kind: .cannotCreate, detail: "its directory does not exist")
+    }
     let (matrix, tokens) = try request.importanceMatrix(checkCancellation: { try interruption.check() }) {
       line.update($0, done: $1, total: $2, unit: .layers)
     }

@@ -239,4 +239,95 @@ struct GGUFTests {
       #expect(failure?.item == change.key || failure?.file != nil, "\(change): \(failure?.description ?? "")")
     }
   }
+
+  /// Numbers that FLOAT32 does not hold, and scalings that no published model has: all under keys of our own.
+  @Test(
+    "Every configuration comes back from a GGUF as it was",
+    arguments: [
+      ("\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": 1.00000001e-05"),
+      ("\"rope_theta\": 500000.0", "\"rope_theta\": 500000.01"),
+      ("\"factor\": 8.0", "\"factor\": 8.3"), ("\"high_freq_factor\": 4.0", "\"high_freq_factor\": 8.0"),
+      ("\"original_max_position_embeddings\": 8192", "\"original_max_position_embeddings\": 131072"),
+    ])
+  func configurations(_ from: String, _ to: String) throws {
+    let model = try ModelFolder()
+    try model.replaceInConfiguration(from, with: to)
+    try convert(model.path, to: path("x.gguf"), gguf())
+    #expect(try digest(path("x.gguf")) == digest(model.path))
+    #expect(try digest(path("x.gguf")).configuration != digest(fixture("tiny")).configuration)
+  }
+
+  @Test("F32 norms of a BF16 model stay F32")
+  func wideNorms() throws {
+    var model = TinyCheckpoint(TinyCheckpoint.Dimensions { $0.hidden = 64 })
+    for index in model.tensors.indices where model.tensors[index].shape.count == 1 {
+      let values = ElementType.bf16.values(of: model.tensors[index].bytes)
+      model.tensors[index].elementType = .f32
+      model.tensors[index].bytes = ElementType.f32.bytes(of: values)
+    }
+    try model.write(to: folder.file("hf"))
+    try convert(path("hf"), to: path("x.gguf"), gguf())
+    #expect(try digest(path("x.gguf")) == digest(path("hf")))
+    #expect(try Checkpoint(path: path("x.gguf")).tensor(.outputNorm)?.elementType == .f32)
+  }
+
+  @Test("Options that would do nothing are refused")
+  func idleOptions() throws {
+    let override = try #require(TensorTypeOverride("re:.*=q8_0"))
+    let norm = try #require(TensorTypeOverride("output_norm.weight=f16"))
+    let wide = try #require(TensorTypeOverride("blk.0.attn_q.weight=q4_k"))
+    let cases: [(options: ConversionOptions, model: String)] = [
+      (ConversionOptions(target: .fp8(.fp8), layout: .gguf), "tiny"),
+      (ConversionOptions(target: .fp8(.fp8Meta), layout: .gguf), "tiny"),
+      (ConversionOptions(target: .int4Meta, layout: .gguf), "tiny"),
+      (ConversionOptions(target: .ggml(.q8_0), layout: .meta), "tiny"),
+      (ConversionOptions(target: .fp8(.fp8), tensorTypes: [override]), "tiny"),
+      (ConversionOptions(target: .ggml(.q4_0), tensorTypes: [norm]), "tiny"),
+      (ConversionOptions(target: .ggml(.q4_0), tensorTypes: [wide]), "tiny_meta/hf"),
+      (ConversionOptions(layout: .meta, maximumShardSize: 1000), "tiny"),
+      (ConversionOptions(target: .fp8(.fp8Meta), layout: .meta, tensorParallel: 1000), "tiny"),
+    ]
+    for (options, model) in cases {
+      let failure = #expect(throws: ConversionFailure.self) { try plan(fixture(model), options) }
+      #expect(failure?.kind == .usage)
+    }
+  }
+
+  @Test("Neither an input nor a directory nor another file's evidence is replaced")
+  func replacements() throws {
+    var options = gguf()
+    options.maximumShardSize = 2_000_000
+    try convert(fixture("tiny"), to: path("set"), options)
+    options = gguf()
+    options.force = true
+    let pieces = try FileManager.default.contentsOfDirectory(atPath: path("set")).filter { $0.hasSuffix(".gguf") }
+      .sorted()
+    func refusal(_ input: String, _ output: String, _ options: ConversionOptions) throws -> ConversionFailure? {
+      #expect(throws: ConversionFailure.self) { try convert(input, to: output, options) }
+    }
+    let first = path("set") + "/" + pieces[0]
+    #expect(try refusal(first, path("set") + "/" + pieces[1], options)?.kind == .outputPlace)
+    try FileManager.default.createDirectory(at: folder.file("d.gguf"), withIntermediateDirectories: false)
+    #expect(try refusal(fixture("tiny"), path("d.gguf"), options)?.kind == .outputExists)
+    try Data("mine".utf8).write(to: folder.file("e.gguf.sha256"))
+    #expect(try refusal(fixture("tiny"), path("e.gguf"), gguf())?.kind == .outputExists)
+    #expect(try Fixtures.bytes(folder.file("e.gguf.sha256")) == Array("mine".utf8))
+    // With --force all three are the new one's, and no sum of an older one stays.
+    options.sumsFiles = false
+    try convert(fixture("tiny"), to: path("e.gguf"), options)
+    #expect(!FileManager.default.fileExists(atPath: path("e.gguf.sha256")))
+    #expect(FileManager.default.fileExists(atPath: path("e.gguf.llama-convert.json")))
+  }
+
+  @Test("Licences go into directories, from GGUFs too; what a single file cannot take is named")
+  func notices() throws {
+    let model = try ModelFolder()
+    try Data("licence".utf8).write(to: model.file("LICENSE"))
+    try convert(model.path, to: path("folder"), gguf(.ggml(.q8_0)))
+    try convert(path("folder"), to: path("hf"), ConversionOptions(target: .element(.bf16), layout: .huggingFace))
+    #expect(try Fixtures.bytes(folder.file("hf/LICENSE")) == Array("licence".utf8))
+    let single = try plan(model.path, gguf(), output: path("x.gguf"))
+    #expect(single.sidecars.isEmpty && single.leftBehind.contains("LICENSE"))
+    #expect(!single.leftBehind.contains("tokenizer.json"), "that is inside")
+  }
 }

@@ -17,6 +17,13 @@ enum GGUFKeys {
   static let ownArchitecture = ownPrefix + "architecture"
   static let ownSlidingWindow = ownPrefix + "sliding_window"
   static let ownEndOfText = ownPrefix + "eos_token_ids"
+  /// FLOAT64, where FLOAT32 does not hold the number; and the four numbers behind `rope_freqs.weight`.
+  static let ownNormEpsilon = ownPrefix + "rms_norm_eps"
+  static let ownRoPEBase = ownPrefix + "rope_theta"
+  static let ownRoPEFactor = ownPrefix + "rope_scaling_factor"
+  static let ownRoPEScaling = ownPrefix + "rope_scaling_llama3"
+  /// `F32` where norms of a 16-bit model are wider than its matrices.
+  static let ownNormType = ownPrefix + "norm_type"
 
   static let beginOfText = "tokenizer.ggml.bos_token_id"
   static let endOfText = "tokenizer.ggml.eos_token_id"
@@ -29,6 +36,30 @@ enum GGUFKeys {
   /// - Throws: `ParseFailure` with the key for what is missing, of another type, out of bounds, or another model's.
   static func configuration(
     _ metadata: GGUFMetadata, tensors: any TensorSource, factors: [Float]?
+  ) throws(ParseFailure) -> LlamaConfiguration {
+    guard let embedding = tensors.info(NamingDialect.gguf.name(for: .tokenEmbedding)), embedding.shape.rank == 2,
+      embedding.shape.rows > 0
+    else {
+      throw ParseFailure(
+        "the tensor is missing, empty or no matrix", file: metadata.file,
+        item: NamingDialect.gguf.name(for: .tokenEmbedding))
+    }
+    return try configuration(
+      metadata, vocabulary: embedding.shape.rows,
+      isTied: tensors.info(NamingDialect.gguf.name(for: .outputHead)) == nil, factors: factors)
+  }
+
+  /// As a reader of the keys will find it beside the tensors of this model.
+  static func configuration(
+    _ metadata: GGUFMetadata, shapeOf checkpoint: Checkpoint, factors: [Float]?
+  ) throws(ParseFailure) -> LlamaConfiguration {
+    try configuration(
+      metadata, vocabulary: checkpoint.configuration.vocabularySize, isTied: checkpoint.configuration.tiesEmbeddings,
+      factors: factors)
+  }
+
+  private static func configuration(
+    _ metadata: GGUFMetadata, vocabulary: Int, isTied: Bool, factors: [Float]?
   ) throws(ParseFailure) -> LlamaConfiguration {
     let name = try metadata.requiredString(architecture)
     guard name == llama else {
@@ -50,22 +81,21 @@ enum GGUFKeys {
           metadata, key, "is \(other), but keys have \(dimension) rows; they differ in no model of the family")
       }
     }
-    guard heads % keyValueHeads == 0, dimension % 2 == 0 else {
-      throw failure(metadata, "attention.head_count_kv", "is \(keyValueHeads), which does not divide \(heads) heads")
+    guard dimension % 2 == 0 else {
+      throw failure(metadata, "attention.key_length", "is \(dimension), which is odd; RoPE turns pairs")
     }
-    guard let embedding = tensors.info(NamingDialect.gguf.name(for: .tokenEmbedding)), embedding.shape.rank == 2 else {
-      throw ParseFailure(
-        "the tensor is missing or no matrix", file: metadata.file, item: NamingDialect.gguf.name(for: .tokenEmbedding))
+    guard heads % keyValueHeads == 0 else {
+      throw failure(metadata, "attention.head_count_kv", "is \(keyValueHeads), which does not divide \(heads) heads")
     }
     var configuration = LlamaConfiguration(
       hiddenSize: hidden, layerCount: try size(metadata, "block_count", in: 1...1024), headCount: heads,
       keyValueHeadCount: keyValueHeads, headDimension: dimension,
       feedForwardSize: try size(metadata, "feed_forward_length", in: 1...1 << 21),
-      vocabularySize: embedding.shape.rows,
+      vocabularySize: vocabulary,
       normEpsilon: try number(metadata, "attention.layer_norm_rms_epsilon", default: nil),
       rope: RoPEParameters(base: try number(metadata, "rope.freq_base", default: 10_000)),
       maximumPositions: try size(metadata, "context_length", in: 1...1 << 30),
-      tiesEmbeddings: tensors.info(NamingDialect.gguf.name(for: .outputHead)) == nil)
+      tiesEmbeddings: isTied)
     configuration.rope.scaling = try scaling(metadata, configuration, factors)
     configuration.beginOfTextID = try metadata.scalar(beginOfText, as: UInt32.self).map(Int.init)
     configuration.endOfTextIDs = try metadata.scalar(endOfText, as: UInt32.self).map { [Int($0)] } ?? []
@@ -73,7 +103,13 @@ enum GGUFKeys {
     if try metadata.string(ownArchitecture) == "mistral" {
       configuration.architecture = .mistral
       configuration.slidingWindow = try metadata.scalar(ownSlidingWindow, as: UInt32.self).map(Int.init)
+      guard configuration.slidingWindow.map({ (1...1 << 30).contains($0) }) ?? true else {
+        throw ParseFailure(
+          "the window is \(configuration.slidingWindow ?? 0)", file: metadata.file, item: ownSlidingWindow)
+      }
     }
+    configuration.normEpsilon = try own(metadata, ownNormEpsilon, instead: configuration.normEpsilon)
+    configuration.rope.base = try own(metadata, ownRoPEBase, instead: configuration.rope.base)
     return configuration
   }
 
@@ -93,10 +129,14 @@ enum GGUFKeys {
     let type = try metadata.string("llama.rope.scaling.type")
     let old = try metadata.scalar("llama.rope.scale_linear", as: Float.self)
     let factor = try metadata.scalar("llama.rope.scaling.factor", as: Float.self) ?? old ?? 0
+    guard factor.isFinite, factor >= 0 else {
+      throw failure(metadata, "rope.scaling.factor", "is \(factor), expected a positive number")
+    }
     guard let factors else {
+      let exact = try own(metadata, ownRoPEFactor, instead: shortest(factor))
       switch type {
-      case nil, "none": return factor == 0 || factor == 1 || type == "none" ? .none : .linear(factor: shortest(factor))
-      case "linear": return factor == 0 || factor == 1 ? .none : .linear(factor: shortest(factor))
+      case nil, "none": return factor == 0 || factor == 1 || type == "none" ? .none : .linear(factor: exact)
+      case "linear": return factor == 0 || factor == 1 ? .none : .linear(factor: exact)
       default:
         throw failure(
           metadata, "rope.scaling.type", "is \(type?.prefix(80) ?? ""); supported are none, linear and \(ropeFactors)")
@@ -105,11 +145,18 @@ enum GGUFKeys {
     guard type == nil || type == "none" || factor == 0 || factor == 1 else {
       throw failure(metadata, "rope.scaling.type", "is \(type ?? "") beside \(ropeFactors); only one of them can hold")
     }
-    return try RoPEFactors.scaling(of: factors, configuration, file: metadata.file)
+    return try RoPEFactors.scaling(of: factors, configuration, metadata)
+  }
+
+  /// A number that was also written in full, where both are of the same number; the file's own where somebody has changed it.
+  private static func own(_ metadata: GGUFMetadata, _ key: String, instead value: Double) throws(ParseFailure) -> Double
+  {
+    guard let exact = try metadata.scalar(key, as: Double.self), Float(exact) == Float(value) else { return value }
+    return exact
   }
 
   /// A FLOAT32 as the number with the fewest digits that rounds to it: what was written as 1e-05 is 1e-05 again.
-  private static func shortest(_ value: Float) -> Double { Double(value.description) ?? Double(value) }
+  static func shortest(_ value: Float) -> Double { Double(value.description) ?? Double(value) }
 
   private static func number(
     _ metadata: GGUFMetadata, _ key: String, default fallback: Double?

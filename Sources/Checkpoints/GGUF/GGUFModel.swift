@@ -25,7 +25,12 @@ struct GGUFModel: OpenedModel {
     configuration = try GGUFKeys.configuration(source.metadata, tensors: source, factors: factors)
     notes = []
     tokenizerKeys = try GGUFTokenizer.keys(source.metadata)
-    if tokenizerKeys == nil { notes.append("the file has no tokenizer") }
+    if let tokenizerKeys {
+      let (tokens, rows) = (tokenizerKeys.tokens.count, configuration.vocabularySize)
+      if tokens != rows { notes.append("the tokenizer has \(tokens) tokens, the embedding \(rows) rows") }
+    } else {
+      notes.append("the file has no tokenizer")
+    }
     let entries = source.tensors.filter { $0.name != GGUFKeys.ropeFactors }.map {
       Census.Entry(name: $0.name, elementType: $0.elementType, shape: $0.shape)
     }
@@ -47,15 +52,24 @@ struct GGUFModel: OpenedModel {
     return values
   }
 
+  /// Licences and the like beside the file, where a directory was given: beside a single file may lie anything.
+  private func notices(_ pieces: [String]) throws -> (carried: [SidecarFile], left: [String]) {
+    guard try FileSystem.kind(of: path) == .directory else { return ([], []) }
+    let (carried, left) = try Sidecars.collect(in: path, consumed: Set(pieces))
+    return (carried.filter(\.isNotice), left + carried.filter { !$0.isNotice }.map(\.name))
+  }
+
   func checkpoint() throws -> Checkpoint {
     var configuration = configuration
     let plain = plainType
+    let pieces = source.pieces.map { FileSystem.lastComponent(of: $0.path) }
+    let notices = try notices(pieces)
     configuration.claimedElementType = plain
     let tensors = try census.found.map { try logicalTensor($0.role, $0.name, plain: plain) }
     return Checkpoint(
       path: path, layout: .gguf, configuration: configuration, configurationDocument: configuration.huggingFaceDocument,
-      quantization: nil, tensors: tensors, census: census, sidecars: [], leftBehind: [],
-      inputFiles: source.pieces.map { FileSystem.lastComponent(of: $0.path) }, notes: notes,
+      quantization: nil, tensors: tensors, census: census, sidecars: notices.carried, leftBehind: notices.left,
+      inputFiles: pieces, notes: notes,
       directory: FileSystem.parent(of: source.pieces[0].path), ownMetadata: source.metadata,
       tokenizerKeys: tokenizerKeys)
   }
@@ -73,6 +87,9 @@ struct GGUFModel: OpenedModel {
     guard let info = source.info(name) else { throw ParseFailure("the tensor is missing", file: path, item: name) }
     let rows = RowExpression.stored(StoredRows(source: source, tensor: info))
     if let block = info.elementType.block {
+      guard info.shape.rank > 1 else {
+        throw ParseFailure("the tensor is a vector in blocks of \(block)", file: source.place, item: name)
+      }
       guard BlockFormat(block).canDequantize else {
         throw ParseFailure(
           "the tensor is \(block), which is not read", file: source.place, item: name,
@@ -82,10 +99,15 @@ struct GGUFModel: OpenedModel {
       throw ParseFailure(
         "the tensor is \(info.elementType), expected F32, F16, BF16 or blocks", file: source.place, item: name)
     }
-    if let plain, info.shape.rank == 1, info.elementType == .f32 {
+    if let plain, info.shape.rank == 1, info.elementType == .f32,
+      source.metadata[GGUFKeys.ownNormType] != GGUFValue("F32")
+    {
       let narrowed = RowExpression.narrowed(rows, to: plain)
-      if (try? narrowed.bytes(rows: 0..<narrowed.rowCount)) != nil {
+      do {
+        _ = try narrowed.bytes(rows: 0..<narrowed.rowCount)
         return LogicalTensor(role: role, shape: info.shape, elementType: plain, rows: narrowed)
+      } catch is ParseFailure {
+        // Values that the narrower type does not hold: they are what they are.
       }
     }
     return LogicalTensor(role: role, shape: info.shape, elementType: info.elementType, rows: rows)

@@ -19,7 +19,13 @@ extension Checkpoint {
     func size(_ key: String, _ value: Int) { metadata.set("llama." + key, to: .uint32(UInt32(value))) }
     text(GGUFKeys.architecture, GGUFKeys.llama)
     text("general.type", "model")
-    if metadata["general.name"] == nil { text("general.name", name) }
+    if metadata["general.name"] == nil { text("general.name", name == "." || name == ".." ? "model" : name) }
+    if !hasBlocks {
+      for key in [GGUFKeys.quantizationVersion, "general.quantized_by"] { metadata.remove(key) }
+    }
+    if fileType != nil || !hasBlocks {
+      for key in ["file", "dataset", "entries_count", "chunks_count"] { metadata.remove("quantize.imatrix." + key) }
+    }
     if let fileType {
       metadata.set(GGUFKeys.fileType, to: .uint32(fileType))
       if hasBlocks {
@@ -52,6 +58,7 @@ extension Checkpoint {
     if c.endOfTextIDs.count > 1 {
       metadata.set(GGUFKeys.ownEndOfText, to: .array(GGUFArray(c.endOfTextIDs.map { Int32($0) })))
     }
+    setOwnKeys(&metadata, hasBlocks: hasBlocks)
     if let importance, hasBlocks {
       // llama.cpp's own keys, texts cut as it cuts them.
       text("quantize.imatrix.file", String(importance.name.prefix(127)))
@@ -64,6 +71,45 @@ extension Checkpoint {
     for (key, value) in try tokenizerKeyEntries() { metadata.set(key, to: value) }
     return metadata
   }
+
+  /// What the file's own types cannot hold.
+  private func setOwnKeys(_ metadata: inout GGUFMetadata, hasBlocks: Bool) {
+    let c = configuration
+    var numbers = [(GGUFKeys.ownNormEpsilon, c.normEpsilon), (GGUFKeys.ownRoPEBase, c.rope.base)]
+    if case .linear(let factor) = c.rope.scaling { numbers.append((GGUFKeys.ownRoPEFactor, factor)) }
+    for (key, value) in numbers {
+      if GGUFKeys.shortest(Float(value)) == value {
+        metadata.remove(key)
+      } else {
+        metadata.set(key, to: .float64(value))
+      }
+    }
+    metadata.remove(GGUFKeys.ownRoPEScaling)
+    if case .llama3(let factor, let low, let high, let original) = c.rope.scaling,
+      (low, high, original) != (1, 4, 8192) || GGUFKeys.shortest(Float(factor)) != factor
+        || ropeFactors?.max().map({ Double($0) }) != factor
+    {
+      metadata.set(GGUFKeys.ownRoPEScaling, to: .array(GGUFArray([factor, low, high, Double(original)])))
+    }
+    // Beside blocks norms are F32 anyway.
+    let hasWideNorms = !hasBlocks && tensors.contains { $0.shape.rank < 2 && $0.elementType == .f32 }
+    metadata.set(GGUFKeys.ownNormType, to: GGUFValue("F32"))
+    if !hasWideNorms { metadata.remove(GGUFKeys.ownNormType) }
+  }
+
+  /// How the configuration that a reader finds in `metadata` differs from this one, in words; nil when it does not.
+  public func differenceThroughGGUF(_ metadata: GGUFMetadata) -> String? {
+    do {
+      let found = try GGUFKeys.configuration(metadata, shapeOf: self, factors: ropeFactors)
+      let pairs = zip(configuration.canonicalText.split(separator: "\n"), found.canonicalText.split(separator: "\n"))
+      return pairs.first { $0 != $1 }.map { "\($0) would be read as \($1)" }
+    } catch {
+      return "\(error)"
+    }
+  }
+
+  /// Whether a tokenizer travels with the model as a file.
+  public var hasTokenizerFile: Bool { sidecars.contains { Self.tokenizerNames.contains($0.name) } }
 
   /// Divisors of the RoPE frequencies for `rope_freqs.weight`, `[headDimension / 2]` in F32; nil where there is no such
   /// scaling.

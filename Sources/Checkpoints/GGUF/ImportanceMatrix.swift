@@ -44,7 +44,7 @@ public struct ImportanceMatrix: Sendable, Equatable {
 
   /// The weight of each column of a tensor; nil where the matrix has nothing about it, or counted nothing.
   public func weights(of tensor: String) -> [Float]? {
-    guard let entry = entries[tensor], entry.count > 0 else { return nil }
+    guard let entry = entries[tensor], entry.count > 0, entry.squares.contains(where: { $0 > 0 }) else { return nil }
     return entry.squares.map { $0 / entry.count }
   }
 
@@ -195,10 +195,13 @@ public struct NamedImportanceMatrix: Sendable, Equatable {
   /// Without directories.
   public let name: String
   public let sha256: String
+  /// As given.
+  public let path: String
   public let matrix: ImportanceMatrix
 
   /// - Throws: what `ImportanceMatrix.init(path:)` throws.
   public init(path: String) throws {
+    self.path = path
     matrix = try ImportanceMatrix(path: path)
     name = FileSystem.lastComponent(of: path)
     sha256 = try SHA256Sum.hexadecimal(ofFile: path)

@@ -1,5 +1,6 @@
 internal import ByteIO
 internal import Foundation
+internal import GGUFFormat
 internal import Llama
 
 /// Llama 3.1's scaling of RoPE as GGUF has it: a divisor for each frequency instead of the four numbers that they come
@@ -22,8 +23,9 @@ enum RoPEFactors {
   /// was said under our own keys; the factor is the largest divisor.
   /// - Throws: `ParseFailure` when no such numbers give the divisors.
   static func scaling(
-    of factors: [Float], _ configuration: LlamaConfiguration, file: String?
+    of factors: [Float], _ configuration: LlamaConfiguration, _ metadata: GGUFMetadata
   ) throws(ParseFailure) -> RoPEParameters.Scaling {
+    let file = metadata.file
     func failure(_ message: String) -> ParseFailure {
       ParseFailure(message, file: file, item: GGUFKeys.ropeFactors, advice: "the file may be another model's")
     }
@@ -33,15 +35,26 @@ enum RoPEFactors {
     guard let largest = factors.max(), largest.isFinite, factors.allSatisfy({ $0 >= 1 }) else {
       throw failure("a divisor is below 1 or no number")
     }
+    func gives(_ scaling: RoPEParameters.Scaling) -> Bool {
+      let rope = RoPEParameters(base: configuration.rope.base, scaling: scaling)
+      guard let expected = self.factors(rope, headDimension: configuration.headDimension) else { return false }
+      // Powers are taken in different ways by different writers.
+      return zip(factors, expected).allSatisfy { abs($0 - $1) <= 1e-5 * $1 }
+    }
+    if case .array(let array) = metadata[GGUFKeys.ownRoPEScaling], let numbers = array.values(as: Double.self),
+      numbers.count == 4, numbers.allSatisfy({ $0.isFinite && $0 > 0 && $0 <= 1e9 }), numbers[2] > numbers[1]
+    {
+      let scaling = RoPEParameters.Scaling.llama3(
+        factor: numbers[0], lowFrequencyFactor: numbers[1], highFrequencyFactor: numbers[2],
+        originalPositions: Int(numbers[3]))
+      if gives(scaling) { return scaling }
+    }
     // A scaling that reaches no frequency of these heads leaves no trace but ones.
     for original in [8192, 4096, 2048, 16384, 32768] {
-      for factor in [Double(largest), 8, 32] {
+      for factor in [GGUFKeys.shortest(largest), 8, 32] {
         let scaling = RoPEParameters.Scaling.llama3(
           factor: factor, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalPositions: original)
-        let rope = RoPEParameters(base: configuration.rope.base, scaling: scaling)
-        guard let expected = self.factors(rope, headDimension: configuration.headDimension) else { continue }
-        // Powers are taken in different ways by different writers.
-        if zip(factors, expected).allSatisfy({ abs($0 - $1) <= 1e-5 * $1 }) { return scaling }
+        if gives(scaling) { return scaling }
       }
     }
     throw failure("the divisors are those of no known scaling")

@@ -31,7 +31,7 @@ extension Checkpoint {
 
   /// SHA-256 of what the tokenizer means, whatever the form of its file. A tokenizer of a kind that this version does not
   /// read is told apart by the bytes of its file.
-  func tokenizerDigest() throws -> String? {
+  public func tokenizerDigest() throws -> String? {
     if tokenizerKeys != nil {
       // One that is of no kind that this version reads has no meaning to be told apart by.
       return (try? tokenizer()).flatMap { $0 }.map { SHA256Sum.hexadecimal(of: $0.canonicalForm) }

@@ -45,6 +45,7 @@ enum LayoutRecognition {
     }
     guard names.contains(indexName) || names.contains(singleFileName) else {
       let stray = names.filter { $0.hasSuffix(".safetensors") }.sorted()
+      if stray.isEmpty, let file = try ggufFile(names, path) { return .gguf(path + "/" + file) }
       if !stray.isEmpty {
         throw ParseFailure(
           "\(stray.count) safetensors file(s) such as \(stray[0]), but neither \(singleFileName) nor \(indexName)",

@@ -173,7 +173,7 @@ struct MetaDirectory: OpenedModel {
         quantization: try scales.quantization(of: role, shape: shape, split: model.rules.split(of: role), path: path))
     }
     let type = files[0].info(name)?.elementType
-    if type == .i8, let integers {
+    if type == .i8, let integers, shape.rank == 2 {
       return LogicalTensor(
         role: role, shape: shape, elementType: .i8, rows: rows,
         quantization: try integers.quantization(of: role, shape: shape))
@@ -182,7 +182,8 @@ struct MetaDirectory: OpenedModel {
       throw ParseFailure(
         "the tensor is \(type?.rawValue ?? "missing"), expected F32, F16 or BF16",
         file: files[0].place, item: name,
-        advice: type == .i8 ? "params.json has no quantization_args that say what the codes mean" : nil)
+        advice: type == .i8 && integers == nil
+          ? "params.json has no quantization_args that say what the codes mean" : nil)
     }
     return LogicalTensor(role: role, shape: shape, elementType: type, rows: rows)
   }

@@ -9,6 +9,9 @@ internal import Tensors
 public struct ConversionRecord: Sendable {
   static let recordName = "llama-convert.json"
   static let checksumsName = "SHA256SUMS"
+  /// What they are called beside a single file, behind its name.
+  static let recordSuffix = "." + recordName
+  static let sumSuffix = ".sha256"
 
   private let run: ConversionRun
   private let check: SelfCheck
@@ -74,23 +77,26 @@ public struct ConversionRecord: Sendable {
     }
     guard run.plan.isSingleFile else { return try staging.publish(replacing: replacing) }
     let path = run.plan.outputPath
-    var files = evidence.map { (staged: $0.staged, path: FileSystem.parent(of: path) + "/" + $0.published) }
-    files.append((FileSystem.lastComponent(of: path), path))
-    try staging.publish(files: files, replacing: replacing)
+    let files = evidence.map { (staged: $0.staged, path: FileSystem.parent(of: path) + "/" + $0.published) }
+    try staging.publish(
+      files: [(FileSystem.lastComponent(of: path), path)] + files, outdated: run.plan.evidencePaths,
+      replacing: replacing)
   }
 
   /// The record and the sums, staged and as they are called when published.
   private var evidence: [(staged: String, published: String)] {
     let plan = run.plan
     let name = FileSystem.lastComponent(of: plan.outputPath)
-    let record = (Self.recordName, plan.isSingleFile ? "\(name).\(Self.recordName)" : Self.recordName)
+    let record = (Self.recordName, plan.isSingleFile ? name + Self.recordSuffix : Self.recordName)
     guard plan.options.sumsFiles else { return [record] }
-    return [record, (Self.checksumsName, plan.isSingleFile ? "\(name).sha256" : Self.checksumsName)]
+    return [record, (Self.checksumsName, plan.isSingleFile ? name + Self.sumSuffix : Self.checksumsName)]
   }
 
   private static func options(_ options: ConversionOptions) -> JSONValue {
     [
       "to": .string(options.target.description),
+      "format": .string((options.layout?.rawValue).map { $0 } ?? "unchanged"),
+      "allow_requantize": .bool(options.allowsRequantizing),
       "tensor_parallel": options.tensorParallel.map { .number(JSONNumber($0)) } ?? .null,
       "ignore": .array(options.ignore.map { .string($0) }),
       "only": .array(options.only.map { .string($0) }),
@@ -110,7 +116,7 @@ public struct ConversionRecord: Sendable {
       "name": .string(FileSystem.lastComponent(of: input.path)),
       "layout": .string(input.layout.rawValue),
       "files": .array(files),
-      "not_carried_over": .array(input.leftBehind.map { .string($0) }),
+      "not_carried_over": .array(plan.leftBehind.map { .string($0) }),
     ]
   }
 

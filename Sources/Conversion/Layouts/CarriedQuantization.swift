@@ -45,7 +45,8 @@ struct CarriedQuantization {
       let same = shards == checkpoint.shardCount
       if tensor.elementType == .i8 {
         if quantization.adapter != nil && !same { return "its adapter cannot be cut" }
-        guard case .block(_, let size) = quantization.scheme, tensor.role.layer != nil else { return nil }
+        guard case .block(_, let size) = quantization.scheme else { return nil }
+        guard tensor.role.layer != nil else { return "\(Self.perShard), which is not written" }
         let rules = TensorParallelRules(embeddingSplit: checkpoint.configuration.metaEmbeddingSplit)
         let isCut = rules.split(of: tensor.role) == .columns
         return isCut && tensor.columnCount % (shards * size) != 0

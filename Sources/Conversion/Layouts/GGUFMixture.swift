@@ -30,6 +30,7 @@ struct GGUFMixture {
       }
       return (patterns, override.type)
     }
+    try Self.check(overrides, checkpoint)
     switch options.target {
     case .ggml(let type): (fileType, keepsBlocks) = (type, false)
     case .element(let type): (fileType, keepsBlocks) = (Self.plain(type), false)
@@ -39,6 +40,24 @@ struct GGUFMixture {
       keepsBlocks = true
     }
     try refuseRoundingTwice(checkpoint, options)
+  }
+
+  private static func check(
+    _ overrides: [(patterns: ModulePatterns, type: ElementType)], _ checkpoint: Checkpoint
+  ) throws {
+    for (patterns, _) in overrides {
+      let found = checkpoint.tensors.filter { patterns.matches(NamingDialect.gguf.name(for: $0.role)) }
+      guard let norm = found.first, found.allSatisfy({ $0.shape.rank < 2 }) else { continue }
+      let name = NamingDialect.gguf.name(for: norm.role)
+      throw ConversionFailure(.usage, "--tensor-type matches only norms such as \(name), which are F32 in every GGUF")
+    }
+    for tensor in checkpoint.tensors where tensor.shape.rank > 1 {
+      let name = NamingDialect.gguf.name(for: tensor.role)
+      guard let type = overrides.first(where: { $0.patterns.matches(name) })?.type else { continue }
+      guard let block = type.block, tensor.columnCount % block.size.elements != 0 else { continue }
+      throw ConversionFailure(
+        .usage, "--tensor-type: rows of \(name) have \(tensor.columnCount) elements, no whole blocks of \(block)")
+    }
   }
 
   private static func plain(_ type: ElementType) -> GGMLFileType {
@@ -63,11 +82,7 @@ struct GGUFMixture {
   func elementType(of tensor: LogicalTensor) -> ElementType {
     let name = NamingDialect.gguf.name(for: tensor.role)
     let isMatrix = tensor.shape.rank > 1
-    if isMatrix, let override = overrides.first(where: { $0.patterns.matches(name) }),
-      override.type.block.map({ tensor.columnCount % $0.size.elements == 0 }) ?? true
-    {
-      return override.type
-    }
+    if isMatrix, let override = overrides.first(where: { $0.patterns.matches(name) }) { return override.type }
     if keepsBlocks && isMatrix && tensor.quantization == nil { return tensor.elementType }
     return fileType.elementType(of: tensor.role, in: configuration, hasImportanceMatrix: hasImportanceMatrix)
   }

@@ -55,6 +55,10 @@ struct GGUFOutput: PlannedOutput {
     return []
   }
 
+  var headerDigest: String {
+    SHA256Sum.hexadecimal(of: pieces.flatMap(\.layout.headerBytes) + constants.flatMap(\.bytes))
+  }
+
   func writer(in directory: String) throws -> any OutputWriter {
     let writer = try GGUFWriter(creating: pieces, in: directory)
     for (name, bytes) in constants { try writer.write(name, at: 0, bytes.span) }

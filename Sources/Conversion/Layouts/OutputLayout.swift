@@ -23,6 +23,13 @@ struct OutputLayout {
     var warnings: [String] = []
     if layout == .meta {
       shards = options.tensorParallel ?? checkpoint.shardCount
+      do { try rules.checkDivisible(checkpoint.configuration, shards: shards) } catch {
+        throw ConversionFailure(.usage, "--tp \(shards): \(error)")
+      }
+      guard options.maximumShardSize == nil else {
+        throw ConversionFailure(
+          .usage, "--max-shard-size cuts safetensors and GGUF by size; Meta shards are cut by --tp")
+      }
       warnings = MetaParameters.remarks(for: checkpoint.configuration, shards: shards)
     } else {
       guard options.tensorParallel == nil else {
@@ -32,6 +39,9 @@ struct OutputLayout {
       shards = 1
     }
     importance = try Self.importance(checkpoint, options, layout)
+    guard layout == .gguf || options.tensorTypes.isEmpty else {
+      throw ConversionFailure(.usage, "--tensor-type gives types to a GGUF's tensors; it needs --format gguf")
+    }
     mixture = layout == .gguf ? try GGUFMixture(checkpoint, options) : nil
     let quantized = checkpoint.tensors.filter(\.isQuantized)
     if !quantized.isEmpty && !options.target.dequantizes {
@@ -48,8 +58,14 @@ struct OutputLayout {
         )
       }
     }
-    if layout == .gguf, try checkpoint.tokenizer() == nil {
+    if layout == .gguf, checkpoint.tokenizerKeys == nil, !checkpoint.hasTokenizerFile {
       warnings.append("the model has no tokenizer, and llama.cpp loads no GGUF without one")
+    }
+    if layout != .gguf, checkpoint.tokenizerKeys != nil {
+      do { _ = try checkpoint.tokenizerFiles(for: layout) } catch let failure as ParseFailure {
+        warnings.append(
+          "the tokenizer is left behind, since it cannot be written in this layout's form: \(failure.message)")
+      }
     }
     self.warnings = warnings
   }
@@ -70,16 +86,17 @@ struct OutputLayout {
 
   private static func layout(_ checkpoint: Checkpoint, _ options: ConversionOptions) throws -> Checkpoint.Layout {
     switch options.target {
-    case .fp8(.fp8Meta): return options.layout ?? .huggingFace
+    case .fp8(.fp8Meta) where options.layout != .gguf: return options.layout ?? .huggingFace
     case .fp8(let recipe):
-      guard options.layout != .meta else {
+      guard options.layout ?? .huggingFace == .huggingFace else {
         throw ConversionFailure(
           .usage,
-          "\(recipe.rawValue) is a layout of safetensors; --format pth can hold fp8-meta and int4-meta")
+          "\(recipe.rawValue) is a layout of safetensors; --format pth can hold fp8-meta and int4-meta, --format gguf ggml's types"
+        )
       }
       return .huggingFace
     case .int4Meta:
-      guard options.layout != .huggingFace else {
+      guard options.layout ?? .meta == .meta else {
         throw ConversionFailure(.usage, "int4-meta is a layout of Meta checkpoints; use it with --format pth")
       }
       return .meta
@@ -122,7 +139,7 @@ struct OutputLayout {
       if let index = output.plan.index {
         documents.append(.init(name: SafetensorsIndex.fileName, bytes: Array(index.serialized().utf8)))
       }
-      return (output, documents + (try tokenizerFiles(checkpoint)))
+      return (output, documents + tokenizerFiles(checkpoint))
     case .meta:
       let output: MetaOutput
       do {
@@ -133,13 +150,19 @@ struct OutputLayout {
       }
       let parameters = MetaParameters.document(
         for: checkpoint.configuration, shards: shards, integers: try Self.integers(checkpoint, options.target))
-      return (output, [Self.document("params.json", parameters)] + (try tokenizerFiles(checkpoint)))
+      return (output, [Self.document("params.json", parameters)] + tokenizerFiles(checkpoint))
     case .gguf:
       let hasBlocks = steps.contains { $0.weight.elementType.block != nil }
       // A copy of a GGUF is of the type that it was, whoever made it.
-      let isCopy = checkpoint.layout == .gguf && mixture?.keepsBlocks == true && options.tensorTypes.isEmpty
+      let isCopy = checkpoint.layout == .gguf && mixture?.keepsBlocks == true
       let metadata = try checkpoint.ggufMetadata(
         fileType: isCopy ? nil : mixture?.fileType.id, hasBlocks: hasBlocks, importance: options.importance)
+      guard importance == nil || hasBlocks else {
+        throw ConversionFailure(.usage, "--imatrix weighs the columns of blocks, and no tensor is made one")
+      }
+      if let difference = checkpoint.differenceThroughGGUF(metadata) {
+        throw ConversionFailure(.usage, "\(checkpoint.path): a GGUF cannot hold this configuration: \(difference)")
+      }
       let stem = name.hasSuffix(".gguf") && name != ".gguf" ? String(name.dropLast(5)) : name
       let output = try GGUFOutput(
         steps, metadata, ropeFactors: checkpoint.ropeFactors, name: stem, maximumFileSize: options.maximumShardSize)
@@ -148,8 +171,9 @@ struct OutputLayout {
   }
 
   /// Files of the tokenizer that the input holds inside.
-  private func tokenizerFiles(_ checkpoint: Checkpoint) throws -> [ConversionPlan.PlannedDocument] {
-    try checkpoint.tokenizerFiles(for: layout).map { .init(name: $0.name, bytes: $0.bytes) }
+  private func tokenizerFiles(_ checkpoint: Checkpoint) -> [ConversionPlan.PlannedDocument] {
+    // That there are none was said.
+    ((try? checkpoint.tokenizerFiles(for: layout)) ?? []).map { .init(name: $0.name, bytes: $0.bytes) }
   }
 
   /// Groups of int4 codes lie within a shard.

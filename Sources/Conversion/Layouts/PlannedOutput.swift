@@ -9,6 +9,10 @@ public protocol PlannedOutput: Sendable {
   /// Where the bytes of a planned tensor go; several places when it is split or replicated.
   func places(of tensor: String) -> [PlannedPlace]
 
+  /// SHA-256 over all that the files hold besides tensors and that does not follow from the tensors' names, types and
+  /// places; empty where there is no such.
+  var headerDigest: String { get }
+
   /// Creates the files with their final sizes in a directory, and writes all that is known already.
   /// - Throws: `FileFailure`.
   func writer(in directory: String) throws -> any OutputWriter
@@ -16,6 +20,10 @@ public protocol PlannedOutput: Sendable {
   /// Looks at what was written and known before: headers.
   /// - Returns: the first file that is not as planned, and what is wrong with it; nil when all is well.
   func firstFault(in directory: String) throws -> (file: String, fault: String)?
+}
+
+extension PlannedOutput {
+  public var headerDigest: String { "" }
 }
 
 public struct PlannedFile: Sendable, Equatable {

@@ -18,6 +18,8 @@ public struct ConversionPlan: Sendable {
   /// Files whose bytes are known now: configuration and index.
   public let documents: [PlannedDocument]
   public let sidecars: [SidecarFile]
+  /// Files of the input that the output will not have.
+  public let leftBehind: [String]
   public let warnings: [String]
 
   public struct PlannedDocument: Sendable, Equatable {
@@ -36,15 +38,32 @@ public struct ConversionPlan: Sendable {
     (self.output, documents) = try layout.plan(
       steps, checkpoint, options, selection, name: FileSystem.lastComponent(of: output))
     input = checkpoint
-    outputPath = output
+    // A slash behind the name of a directory says nothing.
+    outputPath = output.count > 1 && output.hasSuffix("/") ? String(output.dropLast()) : output
     self.options = options
-    sidecars = layout.layout == .gguf ? checkpoint.sidecars.filter(\.isNotice) : checkpoint.sidecars
+    let isFile = layout.layout == .gguf && Self.isFileName(output) && self.output.files.count == 1
+    let carried = checkpoint.sidecars.filter { layout.layout != .gguf || $0.isNotice && !isFile }
+    // What a GGUF has inside is not left behind.
+    let inside: Set<String> = [
+      "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
+    ]
+    let dropped = checkpoint.sidecars.map(\.name).filter { name in !carried.contains { $0.name == name } }
+    sidecars = carried
+    leftBehind = checkpoint.leftBehind + dropped.filter { !inside.contains($0) }
     warnings = selection.warnings + layout.warnings
   }
 
   /// The output is one file, whose name the user gave: a GGUF called `NAME.gguf`.
-  public var isSingleFile: Bool {
-    layout == .gguf && output.files.count == 1 && output.files[0].name == FileSystem.lastComponent(of: outputPath)
+  public var isSingleFile: Bool { layout == .gguf && output.files.count == 1 && Self.isFileName(outputPath) }
+
+  private static func isFileName(_ path: String) -> Bool {
+    let name = FileSystem.lastComponent(of: path)
+    return name.hasSuffix(".gguf") && name != ".gguf"
+  }
+
+  /// Where the record and the sum of a single file go.
+  var evidencePaths: [String] {
+    isSingleFile ? [ConversionRecord.recordSuffix, ConversionRecord.sumSuffix].map { outputPath + $0 } : []
   }
 
   /// Bytes of tensors read.
@@ -67,7 +86,9 @@ public struct ConversionPlan: Sendable {
       case .copy: 2 * bytes
       case .convert: 2 * bytes + 8 * elements
       case .quantizeFP8: 2 * bytes + 6 * elements
-      case .quantizeIntegers, .quantizeBlocks: 2 * bytes + 10 * elements
+      case .quantizeIntegers: 2 * bytes + 10 * elements
+      // The self-check takes tiles by what was written, which is less.
+      case .quantizeBlocks: 3 * bytes + 14 * max(elements, step.checkedElements)
       }
     }
     return program + UInt64(options.threads) * (widest.max() ?? 0)

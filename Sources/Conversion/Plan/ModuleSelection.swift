@@ -84,6 +84,7 @@ struct ModuleSelection {
             inLayer: tensor.role.layer, isFeedForward: tensor.role.isFeedForward, layerCount: layerCount)
         guard let quantization = tensor.quantization else { return !isChosen }
         return isChosen && tensor.elementType == .f8e4m3 && quantization.scaleType == .f32
+          && (quantization.scheme.isRowWise || checkpoint.layout == .meta)
           && quantization.companions.isEmpty
       }
   }

@@ -17,7 +17,7 @@ extension ConversionPlan {
       "files": .array(
         output.files.map { ["name": .string($0.name), "bytes": .number(JSONNumber($0.byteCount))] }),
       "carried_over": .array(sidecars.map { .string($0.name) }),
-      "not_carried_over": .array(input.leftBehind.map { .string($0) }),
+      "not_carried_over": .array(leftBehind.map { .string($0) }),
       "warnings": .array(warnings.map { .string($0) }),
       "tensors": .array(tensorEntries),
     ]
@@ -31,6 +31,7 @@ extension ConversionPlan {
       "importance_matrix": options.importance.map { .string($0.sha256) } ?? .null,
       "files": .array(
         output.files.map { ["name": .string($0.name), "bytes": .number(JSONNumber($0.byteCount))] }),
+      "headers_sha256": .string(output.headerDigest),
       "documents": .array(
         documents.map { ["name": .string($0.name), "sha256": .string(SHA256Sum.hexadecimal(of: $0.bytes))] }),
       "tensors": .array(tensorEntries),
@@ -47,7 +48,14 @@ extension ConversionPlan {
       entry["to"] = .string(step.weight.elementType.rawValue)
       entry["shape"] = .array(step.weight.shape.dimensions.map { .number(JSONNumber($0)) })
       let kinds = [("weight", step.weight)] + (step.scale.map { [("scale", $0)] } ?? [])
-      let others = step.companions.map { ($0.tensor.name.split(separator: ".").last.map(String.init) ?? "", $0.tensor) }
+      let others = step.companions.map { companion in
+        // An adapter's factors end in `.weight` like the weight itself.
+        let parts = companion.tensor.name.split(separator: ".").map(String.init)
+        return (
+          parts.contains("adaptor") ? parts.suffix(3).dropLast().joined(separator: ".") : parts.last ?? "",
+          companion.tensor
+        )
+      }
       for (key, tensor) in kinds + others {
         let places = output.places(of: tensor.name).map { place -> JSONValue in
           [
@@ -74,7 +82,7 @@ extension ConversionPlan {
     lines.append("writes        \(ByteSize(outputByteCount))")
     lines.append("peak memory   about \(ByteSize(peakMemory))")
     if !sidecars.isEmpty { lines.append("carried over  \(sidecars.map(\.name).joined(separator: ", "))") }
-    if !input.leftBehind.isEmpty { lines.append("left behind   \(input.leftBehind.joined(separator: ", "))") }
+    if !leftBehind.isEmpty { lines.append("left behind   \(leftBehind.joined(separator: ", "))") }
     lines.append("plan          \(digest)")
     return lines.joined(separator: "\n") + "\n"
   }

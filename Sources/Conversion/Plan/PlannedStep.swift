@@ -53,6 +53,12 @@ public struct PlannedStep: Sendable {
   }
   var tileCount: Int { (rows.rowCount + rowsPerTile - 1) / rowsPerTile }
 
+  /// Elements of a tile of written rows.
+  var checkedElements: UInt64 {
+    let rowSize = max(1, weight.byteCount / max(1, weight.shape.rows))
+    return UInt64(min(max(1, Self.tileByteCount / rowSize), input.rowCount) * input.columnCount)
+  }
+
   func rowRange(ofTile tile: Int) -> Range<Int> {
     tile * rowsPerTile..<min((tile + 1) * rowsPerTile, rows.rowCount)
   }

@@ -45,12 +45,31 @@ extension ConversionPlan {
     guard !(inputReal + "/").hasPrefix(outputReal + "/") else {
       throw ConversionFailure(.outputPlace, "\(outputPath): the input is inside the output; choose another place")
     }
+    try checkReplacement(outputReal)
     if FileSystem.nameIsTaken(outputPath) && !options.force {
       throw ConversionFailure(.outputExists, "\(outputPath): the output exists; remove it or use --force to replace it")
     }
     guard FileSystem.mayWrite(parent) else {
       throw FileFailure(
         path: parent, operation: "create the output", kind: .permission, detail: "the directory is not writable")
+    }
+  }
+
+  /// What the output or its evidence would replace: not an input, not a directory by a file, nothing unasked.
+  private func checkReplacement(_ outputReal: String) throws {
+    let parent = String(outputReal.dropLast(FileSystem.lastComponent(of: outputReal).count))
+    let written = [outputReal] + evidencePaths.map { parent + FileSystem.lastComponent(of: $0) }
+    let inputs = input.inputFiles.map { input.directory + "/" + $0 } + (options.importance.map { [$0.path] } ?? [])
+    for path in inputs {
+      guard let real = try? FileSystem.canonicalPath(path), written.contains(real) else { continue }
+      throw ConversionFailure(.outputPlace, "\(path): the output would replace an input; choose another place")
+    }
+    guard isSingleFile else { return }
+    if try FileSystem.kind(of: outputPath) == .directory {
+      throw ConversionFailure(.outputExists, "\(outputPath): a directory has this name; remove it or choose another")
+    }
+    for path in evidencePaths where FileSystem.nameIsTaken(path) && !options.force {
+      throw ConversionFailure(.outputExists, "\(path): the output's evidence exists; remove it or use --force")
     }
   }
 

@@ -44,10 +44,23 @@ public struct SelfCheck: Sendable {
     try Parallel.forEach(count: checks.count, threads: plan.options.threads) { index in
       try checks[index].checkCarriedQuantization(digest.tensors[index])
     }
+    try Self.checkIdentity(plan.input, output, digest)
     self.output = output
     self.digest = digest
     provenEqual = plan.steps.filter { $0.operation.isExact }.count
     checkedValues = plan.steps.count - provenEqual
+  }
+
+  /// Configuration and tokenizer are the input's, in whatever form.
+  private static func checkIdentity(_ input: Checkpoint, _ output: Checkpoint, _ digest: ModelDigest) throws {
+    guard input.configuration.canonicalText == output.configuration.canonicalText else {
+      throw ConversionFailure(
+        .selfCheck, "\(output.path): as written, it is read with another configuration than the input's")
+    }
+    guard let before = try input.tokenizerDigest(), let after = digest.tokenizer else { return }
+    guard before == after else {
+      throw ConversionFailure(.selfCheck, "\(output.path): as written, its tokenizer is another than the input's")
+    }
   }
 
   /// What our own reader makes of the output. What it would call bad input is our fault here.

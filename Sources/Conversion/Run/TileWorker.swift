@@ -168,6 +168,13 @@ struct TileWorker: Sendable {
     var span = values.mutableSpan
     var part = span.part(0..<count)
     try step.source.widen(bytes.span.extracting(0..<byteCount).rawBytes, rows: rows, into: &part)
+    guard step.input.isQuantized else { return }
+    // Plain values were looked at before; codes can be sound and their products with scales not.
+    for index in 0..<count where !part[index].isFinite {
+      throw ParseFailure(
+        "element \(rows.lowerBound * step.input.columnCount + index) is \(part[index]) once its code is multiplied by its scale",
+        advice: "the scales are damaged; lint shows more")
+    }
   }
 
   private static func narrow(
