@@ -40,6 +40,7 @@ public struct Console: Sendable {
 
   /// Runs a command's body; whatever it throws becomes one message and the documented exit code.
   public func run(_ body: () throws -> Void) throws {
+    ProcessMemory.keepsFreedBuffers()
     do {
       try body()
     } catch let code as ExitCodeCarrier {

@@ -8,6 +8,7 @@
 #include "CKernelsChecksum.h"
 #include "CKernelsBlocks.h"
 #include "CKernelsMath.h"
+#include "CKernelsMemory.h"
 #include "CKernelsNumbers.h"
 
 /// Instruction sets with kernels of their own, in ascending order of preference on x86-64.

@@ -30,7 +30,10 @@ public struct SelfCheck: Sendable {
     }
     let counter = ByteCounter(total: plan.outputByteCount, progress: progress)
     let checks = zip(plan.steps, output.tensors).map { ValueCheck(step: $0, written: $1) }
-    for check in checks { try check.checkForm() }
+    for (check, statistics) in zip(checks, run.statistics) {
+      try check.checkForm()
+      try check.checkLikeness(statistics)
+    }
     let digest = try Self.readingBack {
       let digest = try output.digest(threads: plan.options.threads) { bytes in
         try interruption.check()

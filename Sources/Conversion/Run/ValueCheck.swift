@@ -58,25 +58,30 @@ struct ValueCheck: Sendable {
   }
 
   /// Blocks have no bound that every correct quantizer keeps for each value (scales are searched for the least error of a
-  /// whole block): what is read back must be far nearer to the weights than nothing is, and the same as when done again.
+  /// whole block): what was read back is the same when done again, and the run has seen how near it is to the weights.
   private func blocks(_ before: [UInt8], _ after: Span<UInt8>, _ rows: Range<Int>, _ format: BlockFormat) throws {
     let values = try widened(before, rows: rows)
-    var again: [UInt8] = []
-    let statistics: QuantizationStatistics
+    var again = [UInt8](repeating: 0, count: after.count)
+    var span = again.mutableSpan
     do {
-      statistics = try GGMLQuantization.quantize(
-        values.span, columns: written.columnCount, format: format, columnWeights: step.columnWeights, into: &again)
+      try GGMLQuantization.quantize(
+        values.span, columns: written.columnCount, format: format, columnWeights: step.columnWeights, into: &span)
     } catch {
       throw failure("it cannot be done again: \(error)")
     }
     guard again.span.isEqual(to: after) else {
       throw failure("its rows from \(rows.lowerBound) on differ from what the same weights give again")
     }
+  }
+
+  /// - Parameter statistics: of the whole tensor, as the run found them.
+  func checkLikeness(_ statistics: QuantizationStatistics?) throws {
+    guard case .quantizeBlocks = step.operation, let statistics else { return }
     // Weights a thousandth of usual ones have scales among F16's subnormals and may be lost, in llama.cpp's blocks too; and
     // a column that an importance matrix calls unimportant may have any error.
-    let isTiny = statistics.signalEnergy <= 1e-6 * Double(values.count)
+    let isTiny = statistics.signalEnergy <= 1e-6 * Double(step.input.rowCount * step.input.columnCount)
     guard isTiny || step.columnWeights != nil || statistics.errorEnergy <= statistics.signalEnergy / 4 else {
-      throw failure("its rows from \(rows.lowerBound) on are no likeness of their weights")
+      throw failure("it is no likeness of its weights")
     }
   }
 
