@@ -9,11 +9,15 @@ threads=${BENCH_THREADS:-$(nproc)}
 work=$(mktemp -d "${BENCH_FOLDER:-.}/bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# What earlier commands left to be written is not this one's.
-seconds() { local start end; sync; start=$(date +%s.%N); "$@" >/dev/null; end=$(date +%s.%N); echo "$end $start" | awk '{print $1 - $2}'; }
+seconds() { local start end; start=$(date +%s.%N); "$@" >/dev/null; end=$(date +%s.%N); echo "$end $start" | awk '{print $1 - $2}'; }
+# In a virtual machine, memory that was freed goes back to the host after a moment, and the first to use it again pays for it.
+# So every timed command follows an untimed copy whose pages have just been freed.
 measure() {
   local name=$1
   shift
+  copy
+  sync
+  rm -rf "$work/out"
   seconds "$@" >>"$work/$name.times"
   rm -rf "$work/out"
 }
