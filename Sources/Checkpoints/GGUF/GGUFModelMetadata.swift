@@ -92,9 +92,11 @@ extension Checkpoint {
       metadata.set(GGUFKeys.ownRoPEScaling, to: .array(GGUFArray([factor, low, high, Double(original)])))
     }
     // Beside blocks norms are F32 anyway.
-    let hasWideNorms = !hasBlocks && tensors.contains { $0.shape.rank < 2 && $0.elementType == .f32 }
-    metadata.set(GGUFKeys.ownNormType, to: GGUFValue("F32"))
-    if !hasWideNorms { metadata.remove(GGUFKeys.ownNormType) }
+    if !hasBlocks && tensors.contains(where: { $0.shape.rank < 2 && $0.elementType == .f32 }) {
+      metadata.set(GGUFKeys.ownNormType, to: GGUFValue("F32"))
+    } else {
+      metadata.remove(GGUFKeys.ownNormType)
+    }
   }
 
   /// How the configuration that a reader finds in `metadata` differs from this one, in words; nil when it does not.

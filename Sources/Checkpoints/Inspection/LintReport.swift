@@ -128,31 +128,28 @@ extension LogicalTensor {
 }
 
 extension StoredRows {
-  private func checkScales(_ format: BlockFormat) throws {
-    let step = max(1, (1 << 20) / rowByteCount)
-    for start in stride(from: 0, to: rowCount, by: step) {
-      let bytes = try RowExpression.stored(self).bytes(rows: start..<min(start + step, rowCount))
-      guard let index = BlockRows.firstNonFiniteScale(bytes.span.rawBytes, format: format) else { continue }
-      let block = start * rowByteCount / format.byteCount + index
-      throw ParseFailure("a scale of block \(block) is NaN or infinite", advice: "the weights are damaged")
-        .about(tensor.name)
-    }
-  }
-
   fileprivate func checkFinite() throws {
     let rows = RowExpression.stored(self)
     guard rowByteCount > 0 else { return }
-    if let block = tensor.elementType.block { return try checkScales(BlockFormat(block)) }
-    let format = tensor.elementType.floatFormat
     let step = max(1, (1 << 20) / rowByteCount)
     for start in stride(from: 0, to: rowCount, by: step) {
       let bytes = try rows.bytes(rows: start..<min(start + step, rowCount))
-      if let index = NumberFormat.firstNonFinite(bytes.span.rawBytes, format: format) {
-        let element = start * rowByteCount / format.byteCount + index
-        throw ParseFailure("element \(element) is NaN or infinite", advice: "the weights are damaged")
-          .about(tensor.name)
+      guard let place = firstNonFinite(bytes.span.rawBytes, at: start * rowByteCount) else { continue }
+      throw ParseFailure("\(place) is NaN or infinite", advice: "the weights are damaged").about(tensor.name)
+    }
+  }
+
+  /// The first value, or scale of a block, that is NaN or infinite among bytes that start at `offset` of the tensor; in
+  /// words, nil where all are finite.
+  private func firstNonFinite(_ bytes: RawSpan, at offset: Int) -> String? {
+    if let block = tensor.elementType.block {
+      let format = BlockFormat(block)
+      return BlockRows.firstNonFiniteScale(bytes, format: format).map {
+        "a scale of block \(offset / format.byteCount + $0)"
       }
     }
+    let format = tensor.elementType.floatFormat
+    return NumberFormat.firstNonFinite(bytes, format: format).map { "element \(offset / format.byteCount + $0)" }
   }
 }
 

@@ -95,7 +95,7 @@ public struct ConversionRecord: Sendable {
   private static func options(_ options: ConversionOptions) -> JSONValue {
     [
       "to": .string(options.target.description),
-      "format": .string((options.layout?.rawValue).map { $0 } ?? "unchanged"),
+      "format": .string(options.layout?.rawValue ?? "unchanged"),
       "allow_requantize": .bool(options.allowsRequantizing),
       "tensor_parallel": options.tensorParallel.map { .number(JSONNumber($0)) } ?? .null,
       "ignore": .array(options.ignore.map { .string($0) }),

@@ -13,6 +13,8 @@ struct OutputLayout {
   /// Of a GGUF.
   private let mixture: GGUFMixture?
   let importance: ImportanceMatrix?
+  /// Files of the tokenizer that the input holds inside, in this layout's forms.
+  private let tokenizerDocuments: [ConversionPlan.PlannedDocument]
   /// What readers of the layout will not understand.
   let warnings: [String]
 
@@ -61,11 +63,12 @@ struct OutputLayout {
     if layout == .gguf, checkpoint.tokenizerKeys == nil, !checkpoint.hasTokenizerFile {
       warnings.append("the model has no tokenizer, and llama.cpp loads no GGUF without one")
     }
-    if layout != .gguf, checkpoint.tokenizerKeys != nil {
-      do { _ = try checkpoint.tokenizerFiles(for: layout) } catch let failure as ParseFailure {
-        warnings.append(
-          "the tokenizer is left behind, since it cannot be written in this layout's form: \(failure.message)")
-      }
+    do {
+      tokenizerDocuments = try checkpoint.tokenizerFiles(for: layout).map { .init(name: $0.name, bytes: $0.bytes) }
+    } catch let failure as ParseFailure {
+      tokenizerDocuments = []
+      warnings.append(
+        "the tokenizer is left behind, since it cannot be written in this layout's form: \(failure.message)")
     }
     self.warnings = warnings
   }
@@ -112,7 +115,7 @@ struct OutputLayout {
   var dialect: NamingDialect { layout.dialect }
 
   /// The type that a GGUF's mixture gives a tensor; nil in other layouts.
-  func elementType(of tensor: LogicalTensor) throws -> ElementType? { mixture?.elementType(of: tensor) }
+  func elementType(of tensor: LogicalTensor) -> ElementType? { mixture?.elementType(of: tensor) }
 
   /// Elements of a row that share a scale when a matrix is rounded to FP8 with a scale for each row: each shard of a Meta
   /// checkpoint has scales for what it holds of a row.
@@ -139,7 +142,7 @@ struct OutputLayout {
       if let index = output.plan.index {
         documents.append(.init(name: SafetensorsIndex.fileName, bytes: Array(index.serialized().utf8)))
       }
-      return (output, documents + tokenizerFiles(checkpoint))
+      return (output, documents + tokenizerDocuments)
     case .meta:
       let output: MetaOutput
       do {
@@ -150,7 +153,7 @@ struct OutputLayout {
       }
       let parameters = MetaParameters.document(
         for: checkpoint.configuration, shards: shards, integers: try Self.integers(checkpoint, options.target))
-      return (output, [Self.document("params.json", parameters)] + tokenizerFiles(checkpoint))
+      return (output, [Self.document("params.json", parameters)] + tokenizerDocuments)
     case .gguf:
       let hasBlocks = steps.contains { $0.weight.elementType.block != nil }
       // A copy of a GGUF is of the type that it was, whoever made it.
@@ -168,12 +171,6 @@ struct OutputLayout {
         steps, metadata, ropeFactors: checkpoint.ropeFactors, name: stem, maximumFileSize: options.maximumShardSize)
       return (output, [])
     }
-  }
-
-  /// Files of the tokenizer that the input holds inside.
-  private func tokenizerFiles(_ checkpoint: Checkpoint) -> [ConversionPlan.PlannedDocument] {
-    // That there are none was said.
-    ((try? checkpoint.tokenizerFiles(for: layout)) ?? []).map { .init(name: $0.name, bytes: $0.bytes) }
   }
 
   /// Groups of int4 codes lie within a shard.

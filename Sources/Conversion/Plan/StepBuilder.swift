@@ -37,7 +37,7 @@ struct StepBuilder {
   }
 
   private func operation(for tensor: LogicalTensor) throws -> PlannedStep.Operation {
-    if let type = try layout.elementType(of: tensor) {
+    if let type = layout.elementType(of: tensor) {
       if tensor.elementType == type && tensor.quantization == nil { return .copy }
       if case .block(let block) = type { return .quantizeBlocks(block) }
       return .convert(type)
