@@ -65,10 +65,7 @@ public struct CheckpointWeights: ModelWeights {
   public func vector(_ role: TensorRole) throws -> [Float] {
     let tensor = try tensor(role)
     let bytes = try tensor.rows.bytes(rows: 0..<tensor.rowCount)
-    var values = [Float](repeating: 0, count: tensor.rowCount)
-    var span = values.mutableSpan
-    NumberFormat.widen(bytes.span.rawBytes, from: tensor.elementType.floatFormat, into: &span)
-    return values
+    return NumberFormat.widened(bytes.span.rawBytes, from: tensor.elementType.floatFormat)
   }
 
   /// A tied head is the embedding.

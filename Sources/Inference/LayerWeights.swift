@@ -126,9 +126,7 @@ struct EmbeddingReader {
 extension WeightMatrix {
   /// All elements in binary32, scales applied.
   var values: [Float] {
-    var out = [Float](repeating: 0, count: rows * columns)
-    var span = out.mutableSpan
-    NumberFormat.widen(bytes.span.rawBytes, from: format, into: &span)
+    var out = NumberFormat.widened(bytes.span.rawBytes, from: format)
     switch scales {
     case .none: break
     case .rowWise(let factors):

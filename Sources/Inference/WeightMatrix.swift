@@ -37,11 +37,7 @@ public struct WeightMatrix: Sendable {
 extension WeightMatrix {
   /// A matrix of values in binary32.
   public init(rows: Int, columns: Int, values: [Float]) {
-    var bytes = [UInt8](repeating: 0, count: 4 * values.count)
-    var span = bytes.mutableSpan
-    let overflow = NumberFormat.narrow(values.span, to: .f32, into: &span)
-    precondition(overflow == nil, "binary32 holds binary32")
-    self.init(rows: rows, columns: columns, format: .f32, bytes: bytes)
+    self.init(rows: rows, columns: columns, format: .f32, bytes: NumberFormat.bytes(of: values))
   }
 }
 

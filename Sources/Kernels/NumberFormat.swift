@@ -66,6 +66,23 @@ public enum NumberFormat {
     }
   }
 
+  /// All elements of `bytes`, a whole number of them, widened: what `widen` writes.
+  public static func widened(_ bytes: RawSpan, from format: FloatFormat) -> [Float] {
+    var values = [Float](repeating: 0, count: bytes.byteCount / format.byteCount)
+    var span = values.mutableSpan
+    widen(bytes, from: format, into: &span)
+    return values
+  }
+
+  /// The bytes of `values` in binary32, little-endian.
+  public static func bytes(of values: [Float]) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: 4 * values.count)
+    var span = bytes.mutableSpan
+    let overflow = narrow(values.span, to: .f32, into: &span)
+    precondition(overflow == nil, "binary32 holds binary32")
+    return bytes
+  }
+
   /// The index of the first NaN or infinity among the elements of `bytes`, or nil.
   public static func firstNonFinite(
     _ bytes: RawSpan, format: FloatFormat, instructionSet: InstructionSet = .best

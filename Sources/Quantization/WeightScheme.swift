@@ -63,9 +63,7 @@ public enum WeightScheme: Sendable, Hashable, CustomStringConvertible {
     guard bytes.count % format.byteCount == 0 else {
       throw ParseFailure("\(bytes.count) bytes are no whole number of scales in \(type)")
     }
-    var values = [Float](repeating: 0, count: bytes.count / format.byteCount)
-    var span = values.mutableSpan
-    NumberFormat.widen(bytes.span.rawBytes, from: format, into: &span)
+    let values = NumberFormat.widened(bytes.span.rawBytes, from: format)
     if let index = values.firstIndex(where: { !($0 > 0 && $0.isFinite) }) {
       throw ParseFailure(
         "scale \(index) is \(values[index]); scales are positive and finite",

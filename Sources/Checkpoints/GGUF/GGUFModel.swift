@@ -46,10 +46,7 @@ struct GGUFModel: OpenedModel {
         item: info.name)
     }
     let bytes = try source.bytes(of: info.name)
-    var values = [Float](repeating: 0, count: bytes.count / 4)
-    var span = values.mutableSpan
-    NumberFormat.widen(bytes.span.rawBytes, from: .f32, into: &span)
-    return values
+    return NumberFormat.widened(bytes.span.rawBytes, from: .f32)
   }
 
   /// Licences and the like beside the file, where a directory was given: beside a single file may lie anything.

@@ -105,10 +105,7 @@ public struct ImportanceMatrix: Sendable, Equatable {
   }
 
   private static func values(_ bytes: [UInt8]) -> [Float] {
-    var values = [Float](repeating: 0, count: bytes.count / 4)
-    var span = values.mutableSpan
-    NumberFormat.widen(bytes.span.rawBytes, from: .f32, into: &span)
-    return values
+    NumberFormat.widened(bytes.span.rawBytes, from: .f32)
   }
 
   /// Before 2025: a count of entries; each a name, a number of calls and values, mean squares times calls.
@@ -175,10 +172,7 @@ public struct ImportanceMatrix: Sendable, Equatable {
       for name in names {
         guard let entry = entries[name] else { continue }
         for (suffix, values) in [(Self.squaresSuffix, entry.squares), (Self.countsSuffix, [entry.count])] {
-          var bytes = [UInt8](repeating: 0, count: 4 * values.count)
-          var span = bytes.mutableSpan
-          _ = NumberFormat.narrow(values.span, to: .f32, into: &span)
-          try writer.write(name + suffix, at: 0, bytes.span)
+          try writer.write(name + suffix, at: 0, NumberFormat.bytes(of: values).span)
         }
       }
       try writer.finish()

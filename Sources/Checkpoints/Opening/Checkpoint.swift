@@ -113,7 +113,12 @@ public struct Checkpoint: Sendable {
   /// What to call the model: the last part of its path, without `.gguf`.
   public var name: String {
     let last = FileSystem.lastComponent(of: path)
-    return last.hasSuffix(".gguf") && last != ".gguf" ? String(last.dropLast(5)) : last
+    return Self.stem(ofGGUF: last) ?? last
+  }
+
+  /// NAME of a file name `NAME.gguf`; nil for other names.
+  public static func stem(ofGGUF fileName: String) -> String? {
+    fileName.hasSuffix(".gguf") && fileName != ".gguf" ? String(fileName.dropLast(5)) : nil
   }
 
   /// The tensor of a role; nil when the model has none (a tied head).

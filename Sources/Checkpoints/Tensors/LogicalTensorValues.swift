@@ -43,17 +43,10 @@ extension LogicalTensor {
 
 extension LowRankAdapter {
   fileprivate func add(to values: inout MutableSpan<Float>, rows range: Range<Int>, columns: Int) throws {
-    let left = try Self.widened(b.bytes(rows: range), bType)
-    let right = try Self.widened(a.source.bytes(of: a.tensor.name), a.tensor.elementType)
+    let (leftBytes, rightBytes) = (try b.bytes(rows: range), try a.source.bytes(of: a.tensor.name))
+    let left = NumberFormat.widened(leftBytes.span.rawBytes, from: bType.floatFormat)
+    let right = NumberFormat.widened(rightBytes.span.rawBytes, from: a.tensor.elementType.floatFormat)
     RowTransforms.addProduct(
       left.span, right.span, rank: rank, factor: Float(factor), to: &values, columns: columns)
-  }
-
-  private static func widened(_ bytes: [UInt8], _ type: ElementType) -> [Float] {
-    let format = type.floatFormat
-    var values = [Float](repeating: 0, count: bytes.count / format.byteCount)
-    var span = values.mutableSpan
-    NumberFormat.widen(bytes.span.rawBytes, from: format, into: &span)
-    return values
   }
 }

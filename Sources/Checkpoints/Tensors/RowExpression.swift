@@ -207,13 +207,9 @@ extension RowExpression {
     _ operand: RowExpression, _ type: ElementType, rows range: Range<Int>, into buffer: inout MutableSpan<UInt8>
   ) throws {
     let block = try operand.bytes(rows: range)
-    var values = [Float](repeating: 0, count: block.count / 4)
-    var span = values.mutableSpan
-    NumberFormat.widen(block.span.rawBytes, from: .f32, into: &span)
+    let values = NumberFormat.widened(block.span.rawBytes, from: .f32)
     _ = NumberFormat.narrow(values.span, to: type.floatFormat, into: &buffer)
-    var again = [Float](repeating: 0, count: values.count)
-    var other = again.mutableSpan
-    NumberFormat.widen(buffer.span.rawBytes, from: type.floatFormat, into: &other)
+    let again = NumberFormat.widened(buffer.span.rawBytes, from: type.floatFormat)
     // Bit patterns: zeros keep their signs, and what is NaN stays the same NaN or is refused.
     guard let index = values.indices.first(where: { values[$0].bitPattern != again[$0].bitPattern }) else { return }
     throw ParseFailure(

@@ -23,10 +23,7 @@ struct GGUFOutput: PlannedOutput {
     }
     var constants: [(name: String, bytes: [UInt8])] = []
     if let ropeFactors {
-      var bytes = [UInt8](repeating: 0, count: 4 * ropeFactors.count)
-      var span = bytes.mutableSpan
-      _ = NumberFormat.narrow(ropeFactors.span, to: .f32, into: &span)
-      constants.append((Checkpoint.ropeFactorsName, bytes))
+      constants.append((Checkpoint.ropeFactorsName, NumberFormat.bytes(of: ropeFactors)))
       tensors.append(
         try TensorInfo(name: Checkpoint.ropeFactorsName, elementType: .f32, shape: [ropeFactors.count]))
     }

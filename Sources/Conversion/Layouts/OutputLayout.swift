@@ -166,9 +166,9 @@ struct OutputLayout {
       if let difference = checkpoint.differenceThroughGGUF(metadata) {
         throw ConversionFailure(.usage, "\(checkpoint.path): a GGUF cannot hold this configuration: \(difference)")
       }
-      let stem = name.hasSuffix(".gguf") && name != ".gguf" ? String(name.dropLast(5)) : name
       let output = try GGUFOutput(
-        steps, metadata, ropeFactors: checkpoint.ropeFactors, name: stem, maximumFileSize: options.maximumShardSize)
+        steps, metadata, ropeFactors: checkpoint.ropeFactors, name: Checkpoint.stem(ofGGUF: name) ?? name,
+        maximumFileSize: options.maximumShardSize)
       return (output, [])
     }
   }

@@ -17,6 +17,8 @@ public struct ConversionPlan: Sendable {
   public let output: any PlannedOutput
   /// Files whose bytes are known now: configuration and index.
   public let documents: [PlannedDocument]
+  /// The output is one file, whose name the user gave: a GGUF called `NAME.gguf`.
+  public let isSingleFile: Bool
   public let sidecars: [SidecarFile]
   /// Files of the input that the output will not have.
   public let leftBehind: [String]
@@ -41,8 +43,10 @@ public struct ConversionPlan: Sendable {
     // A slash behind the name of a directory says nothing.
     outputPath = output.count > 1 && output.hasSuffix("/") ? String(output.dropLast()) : output
     self.options = options
-    let isFile = layout.layout == .gguf && Self.isFileName(output) && self.output.files.count == 1
-    let carried = checkpoint.sidecars.filter { layout.layout != .gguf || $0.isNotice && !isFile }
+    let hasFileName = Checkpoint.stem(ofGGUF: FileSystem.lastComponent(of: output)) != nil
+    let isSingleFile = layout.layout == .gguf && hasFileName && self.output.files.count == 1
+    self.isSingleFile = isSingleFile
+    let carried = checkpoint.sidecars.filter { layout.layout != .gguf || $0.isNotice && !isSingleFile }
     // What a GGUF has inside is not left behind.
     let inside: Set<String> = [
       "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
@@ -51,14 +55,6 @@ public struct ConversionPlan: Sendable {
     sidecars = carried
     leftBehind = checkpoint.leftBehind + dropped.filter { !inside.contains($0) }
     warnings = selection.warnings + layout.warnings
-  }
-
-  /// The output is one file, whose name the user gave: a GGUF called `NAME.gguf`.
-  public var isSingleFile: Bool { layout == .gguf && output.files.count == 1 && Self.isFileName(outputPath) }
-
-  private static func isFileName(_ path: String) -> Bool {
-    let name = FileSystem.lastComponent(of: path)
-    return name.hasSuffix(".gguf") && name != ".gguf"
   }
 
   /// Where the record and the sum of a single file go.

@@ -156,9 +156,7 @@ struct ValueCheck: Sendable {
 
   private func rounding(_ before: [UInt8], _ after: Span<UInt8>, _ rows: Range<Int>, to type: ElementType) throws {
     let source = try widened(before, rows: rows)
-    var target = [Float](repeating: 0, count: source.count)
-    var span = target.mutableSpan
-    NumberFormat.widen(after.rawBytes, from: type.floatFormat, into: &span)
+    let target = NumberFormat.widened(after.rawBytes, from: type.floatFormat)
     // Half a unit in the last place of the type, relative; and half its smallest subnormal.
     let (relative, least): (Float, Float) =
       switch type {
