@@ -60,6 +60,13 @@ public final class WritableFile: Sendable {
     }
   }
 
+  /// Gives back what was reserved behind byte `byteCount`.
+  public func truncate(to byteCount: UInt64) throws(FileFailure) {
+    guard ftruncate(descriptor, off_t(byteCount)) == 0 else {
+      throw FileFailure(path: path, operation: "set the size", errno: errno)
+    }
+  }
+
   /// Waits until the file's bytes are on the disk.
   public func synchronize() throws(FileFailure) {
     guard fsync(descriptor) == 0 else { throw FileFailure(path: path, operation: "flush to the disk", errno: errno) }

@@ -5,7 +5,7 @@ internal import Synchronization
 final class StorageRecord: Sendable {
   private enum Form: Sendable {
     /// Bytes of the file from an offset on; the legacy format has no checksum.
-    case plain(offset: UInt64, check: RecordGuard?)
+    case plain(offset: UInt64, check: ChecksumGuard?)
     /// Inflated at random access; the index is made, and the checksum compared, when the first byte is asked for.
     case deflated(ZipEntry, spacing: UInt64)
   }
@@ -24,7 +24,10 @@ final class StorageRecord: Sendable {
     checksum = entry.checksum
     switch entry.method {
     case .stored:
-      form = .plain(offset: entry.dataOffset, check: RecordGuard(entry))
+      form = .plain(
+        offset: entry.dataOffset,
+        check: ChecksumGuard(
+          entry.name, byteCount: entry.byteCount, offset: entry.dataOffset, expected: entry.checksum))
     case .deflated: form = .deflated(entry, spacing: indexSpacing)
     }
   }

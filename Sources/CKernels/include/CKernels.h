@@ -10,6 +10,7 @@
 #include "CKernelsMath.h"
 #include "CKernelsMemory.h"
 #include "CKernelsNumbers.h"
+#include "CKernelsPlanes.h"
 
 /// Instruction sets with kernels of their own, in ascending order of preference on x86-64.
 /// NEON is the only level above scalar on aarch64.

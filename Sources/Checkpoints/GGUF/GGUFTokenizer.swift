@@ -75,7 +75,7 @@ extension Checkpoint {
   private func tokenizerKeysOfFiles() throws -> TokenizerKeys? {
     func contents(_ name: String) throws -> [UInt8]? {
       guard let file = sidecars.first(where: { $0.name == name }) else { return nil }
-      return try ReadableFile.contents(of: file.path, limit: Self.tokenizerLimit)
+      return try file.contents(limit: Self.tokenizerLimit)
     }
     var special = SpecialTokenIDs()
     special.beginOfText = configuration.beginOfTextID.flatMap { UInt32(exactly: $0) }

@@ -21,7 +21,7 @@ extension Checkpoint {
   }
 
   private func tokenizer(of file: SidecarFile) throws -> any Tokenizer {
-    let bytes = try ReadableFile.contents(of: file.path, limit: Self.tokenizerLimit)
+    let bytes = try file.contents(limit: Self.tokenizerLimit)
     do {
       return try TokenizerFile.tokenizer(bytes, vocabularySize: configuration.vocabularySize)
     } catch {
@@ -43,7 +43,7 @@ extension Checkpoint {
       return SHA256Sum.hexadecimal(of: try tokenizer(of: file).canonicalForm)
     } catch let failure as ParseFailure {
       guard file.byteCount <= UInt64(Self.tokenizerLimit) else { throw failure }
-      return try "file:" + SHA256Sum.hexadecimal(ofFile: file.path)
+      return try "file:" + file.sha256()
     }
   }
 }

@@ -14,7 +14,7 @@ struct EvidenceSums {
   /// - Throws: `ParseFailure` for an input file whose MD5 is another than its checklist says, `FileFailure`.
   init(_ run: ConversionRun) throws {
     let plan = run.plan
-    let inputNames = plan.input.inputFiles + plan.input.sidecars.map(\.name)
+    let inputNames = plan.input.inputFiles + plan.input.sidecars.filter(\.isOutside).map(\.name)
     let outputNames = try FileSystem.names(in: run.staging.path)
     let listed = plan.input.checklist.map { list in inputNames.filter { list.md5(of: $0) != nil } } ?? []
     let wanted = plan.options.sumsFiles

@@ -47,9 +47,8 @@ public struct ConversionRun: Sendable {
 
   private static func copyDocuments(of plan: ConversionPlan, to staging: StagedDirectory) throws {
     for sidecar in plan.sidecars {
-      let source = try ReadableFile(path: sidecar.path)
-      let copy = try WritableFile(creating: staging.file(sidecar.name), byteCount: source.byteCount)
-      try source.forEachPiece { offset, bytes in try copy.write(bytes.span, at: offset) }
+      let copy = try WritableFile(creating: staging.file(sidecar.name), byteCount: sidecar.byteCount)
+      try sidecar.forEachPiece { offset, bytes in try copy.write(bytes.span, at: offset) }
       try copy.synchronize()
     }
     for document in plan.documents { try FileSystem.write(document.bytes, toNew: staging.file(document.name)) }

@@ -99,7 +99,7 @@ public struct SelfCheck: Sendable {
     }
     for sidecar in plan.sidecars {
       let path = run.staging.file(sidecar.name)
-      guard try SHA256Sum.hexadecimal(ofFile: path) == SHA256Sum.hexadecimal(ofFile: sidecar.path) else {
+      guard try SHA256Sum.hexadecimal(ofFile: path) == sidecar.sha256() else {
         throw failure(path, "differs from the file that was copied")
       }
     }
