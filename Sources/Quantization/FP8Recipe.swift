@@ -57,6 +57,12 @@ public enum FP8Recipe: String, CaseIterable, Sendable, CustomStringConvertible {
 
   public var description: String { rawValue }
 
+  /// What serving does with activations, as the documents that we write for the recipe say it.
+  public var activations: ActivationScheme {
+    let bound = self == .fp8FBGEMM ? Float(QuantizationConfiguration.metaActivationBound) : nil
+    return .dynamicPerToken(upperBound: bound)
+  }
+
   /// The element type in which scales are stored for weights of a type.
   public func scaleType(forWeight type: ElementType) -> ElementType {
     switch self {

@@ -12,11 +12,12 @@ struct Convert: ParsableCommand {
 
   @Argument(
     help: ArgumentHelp(
-      "A Hugging Face directory with safetensors, a Meta directory, or a GGUF file.", valueName: "in"))
+      "A Hugging Face directory with safetensors, a Meta directory, a GGUF or a compact file.", valueName: "in"))
   var input: String
   @Argument(
     help: ArgumentHelp(
-      "The directory to create; for a GGUF, a name that ends in .gguf makes just the file.", valueName: "out"))
+      "The directory to create; for a GGUF or a compact file, a name that ends in .gguf makes just the file.",
+      valueName: "out"))
   var output: String
 
   @Option(help: "Element types of the output: \(TargetType.names.joined(separator: ", ")). Unchanged when absent.")
@@ -43,6 +44,10 @@ struct Convert: ParsableCommand {
   var tensorTypes: [TensorTypeOverride] = []
   @Option(help: "Importance matrix for GGUF's blocks: from llama-verify --imatrix, or llama.cpp's own.")
   var imatrix: String?
+  @Flag(
+    name: .customLong("compress"),
+    help: "Losslessly compress the BF16, F16, F32 and FP8 matrices of a compact file, to about two thirds for BF16.")
+  var compresses = false
   @Flag(name: .customLong("allow-requantize"), help: "Round weights that were rounded to few bits already.")
   var allowsRequantizing = false
   @Flag(help: "Replace an existing output, in one step, once the new one is complete.")
@@ -62,13 +67,14 @@ struct Convert: ParsableCommand {
   @OptionGroup(title: "General") var shared: SharedOptions
 
   enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
-    case safetensors, pth, gguf
+    case safetensors, pth, gguf, compact
 
     var layout: Checkpoint.Layout {
       switch self {
       case .safetensors: .huggingFace
       case .pth: .meta
       case .gguf: .gguf
+      case .compact: .compact
       }
     }
   }
@@ -101,7 +107,7 @@ struct Convert: ParsableCommand {
     ConversionOptions(
       target: to ?? .unchanged, layout: format?.layout, tensorParallel: tensorParallel, ignore: ignore, only: only,
       maximumShardSize: maximumShardSize?.bytes, tensorTypes: tensorTypes, allowsRequantizing: allowsRequantizing,
-      importance: try imatrix.map { try NamedImportanceMatrix(path: $0) },
+      importance: try imatrix.map { try NamedImportanceMatrix(path: $0) }, compresses: compresses,
       threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force, sumsFiles: fileSums)
   }
 

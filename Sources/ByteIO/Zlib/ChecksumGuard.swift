@@ -14,7 +14,8 @@ public final class ChecksumGuard: Sendable {
   private let name: String
   /// Of the content in the file.
   private let offset: UInt64
-  private let expected: UInt32
+  /// CRC-32 of the content as the file states it.
+  public let expected: UInt32
   private let state: Mutex<State>
 
   /// So many runs are remembered, half a mebibyte of them: enough to read a matrix of 16,384 columns column by column.
@@ -65,7 +66,7 @@ public final class ChecksumGuard: Sendable {
     guard let found = state.withLock({ $0.found }) else { return false }
     guard found == expected else {
       throw ParseFailure(
-        "the CRC-32 of the content is \(String(found, radix: 16)), the file says \(String(expected, radix: 16))",
+        "the content's CRC-32 is \(String(found, radix: 16)), the file says \(String(expected, radix: 16))",
         item: name, offset: offset, advice: "the file is damaged: download it again")
     }
     return true

@@ -17,10 +17,10 @@ struct GGUFModel: OpenedModel {
 
   /// - Parameters:
   ///   - path: as the user gave it, the file or a directory that holds it.
-  ///   - file: the file, or any piece of a split set.
-  init(path: String, file: String) throws {
+  ///   - source: the file or split set.
+  init(path: String, source: GGUFSplitSet) throws {
     self.path = path
-    source = try GGUFSplitSet(path: file)
+    self.source = source
     let factors = try Self.ropeFactors(source)
     configuration = try GGUFKeys.configuration(source.metadata, tensors: source, factors: factors)
     notes = []
@@ -71,6 +71,21 @@ struct GGUFModel: OpenedModel {
       tokenizerKeys: tokenizerKeys)
   }
 
+  /// - Throws: `ParseFailure` for blocks that are not read, and for vectors.
+  static func blockTensor(
+    _ role: TensorRole, _ info: TensorInfo, _ rows: RowExpression, _ block: BlockType, file: String
+  ) throws(ParseFailure) -> LogicalTensor {
+    guard info.shape.rank > 1 else {
+      throw ParseFailure("the tensor is a vector in blocks of \(block)", file: file, item: info.name)
+    }
+    guard BlockFormat(block).canDequantize else {
+      throw ParseFailure(
+        "the tensor is \(block), which is not read", file: file, item: info.name,
+        advice: "start from a file of another type")
+    }
+    return LogicalTensor(role: role, shape: info.shape, elementType: info.elementType, rows: rows)
+  }
+
   /// The type of all matrices, where they are of one plain 16-bit type.
   private var plainType: ElementType? {
     let types = Set(source.tensors.filter { $0.shape.rank > 1 }.map(\.elementType))
@@ -84,15 +99,9 @@ struct GGUFModel: OpenedModel {
     guard let info = source.info(name) else { throw ParseFailure("the tensor is missing", file: path, item: name) }
     let rows = RowExpression.stored(StoredRows(source: source, tensor: info))
     if let block = info.elementType.block {
-      guard info.shape.rank > 1 else {
-        throw ParseFailure("the tensor is a vector in blocks of \(block)", file: source.place, item: name)
-      }
-      guard BlockFormat(block).canDequantize else {
-        throw ParseFailure(
-          "the tensor is \(block), which is not read", file: source.place, item: name,
-          advice: "start from a file of another type")
-      }
-    } else if !info.elementType.isComputable || info.elementType == .f8e4m3 {
+      return try Self.blockTensor(role, info, rows, block, file: source.place)
+    }
+    if !info.elementType.isComputable || info.elementType == .f8e4m3 {
       throw ParseFailure(
         "the tensor is \(info.elementType), expected F32, F16, BF16 or blocks", file: source.place, item: name)
     }

@@ -111,7 +111,7 @@ extension Checkpoint {
     guard let keys = tokenizerKeys else { return [] }
     do throws(ParseFailure) {
       switch layout {
-      case .huggingFace:
+      case .huggingFace, .compact:
         return [
           ("tokenizer.json", try keys.tokenizerJSON()),
           ("tokenizer_config.json", try keys.tokenizerConfiguration(maximumLength: configuration.maximumPositions)),

@@ -16,13 +16,15 @@ public struct Checkpoint: Sendable {
     case meta = "meta-pth"
     /// A GGUF file or split set.
     case gguf
+    /// Our own one-file profile of GGUF: `formats/compact.md`.
+    case compact
 
     /// How it names tensors and orders rows.
     public var dialect: NamingDialect {
       switch self {
       case .huggingFace: .huggingFace
       case .meta: .meta
-      case .gguf: .gguf
+      case .gguf, .compact: .gguf
       }
     }
   }
@@ -98,7 +100,7 @@ public struct Checkpoint: Sendable {
 
   /// `config.json` for this model: its own, else the one that its configuration gives.
   public var huggingFaceDocument: JSONValue {
-    layout == .huggingFace ? configurationDocument : configuration.huggingFaceDocument
+    layout == .huggingFace || layout == .compact ? configurationDocument : configuration.huggingFaceDocument
   }
 
   /// Checks what checksums the containers themselves have, for all bytes that reading has not checked yet.

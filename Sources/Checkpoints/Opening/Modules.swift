@@ -1,6 +1,13 @@
-internal import Llama
+public import Llama
 internal import Quantization
 internal import Tensors
+
+extension Checkpoint {
+  /// What the configuration calls the scales of a module: `weight_scale` or another; nil where it says nothing about it.
+  public func scaleSuffix(of role: TensorRole) -> String? {
+    Modules(configuration, quantization).scheme(of: role)?.scaleSuffix
+  }
+}
 
 /// What the quantization configuration says about each linear module of the model.
 struct Modules {

@@ -1,3 +1,5 @@
+internal import ByteIO
+internal import GGUFFormat
 internal import Llama
 
 /// A model whose headers and configuration have been read, before anything about it is believed: `lint` shows its
@@ -17,9 +19,19 @@ extension LayoutRecognition {
   /// - Throws: `FileFailure` (missing, unreadable), `ParseFailure` (corrupt, not a supported layout).
   static func open(_ path: String) throws -> any OpenedModel {
     switch try recognise(path) {
-    case .huggingFace(let names): try HuggingFaceDirectory(path: path, names: names)
-    case .meta(let names): try MetaDirectory(path: path, names: names)
-    case .gguf(let file): try GGUFModel(path: path, file: file)
+    case .huggingFace(let names): return try HuggingFaceDirectory(path: path, names: names)
+    case .meta(let names): return try MetaDirectory(path: path, names: names)
+    case .gguf(let file): return try openGGUF(path, file)
     }
+  }
+
+  /// - Parameter file: the file, or any piece of a split set.
+  private static func openGGUF(_ path: String, _ file: String) throws -> any OpenedModel {
+    let source = try GGUFSplitSet(path: file)
+    guard CompactProfile.describes(source.metadata) else { return try GGUFModel(path: path, source: source) }
+    guard source.pieces.count == 1 else {
+      throw ParseFailure("a compact file is not split, this one is in \(source.pieces.count) pieces", file: file)
+    }
+    return try CompactModel(path: path, file: source.pieces[0])
   }
 }

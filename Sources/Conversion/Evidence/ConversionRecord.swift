@@ -17,6 +17,8 @@ public struct ConversionRecord: Sendable {
   private let check: SelfCheck
   private let verification: Verification?
   private let sums: EvidenceSums
+  /// Of all files but record and sums.
+  private let writtenByteCount: UInt64
   /// The record, schema `llama-convert/1`.
   public let document: JSONValue
 
@@ -37,6 +39,9 @@ public struct ConversionRecord: Sendable {
     self.run = run
     self.check = check
     self.verification = verification
+    writtenByteCount = try FileSystem.names(in: run.staging.path).reduce(0) {
+      try $0 + ReadableFile(path: run.staging.file($1)).byteCount
+    }
     var record = JSONObject()
     record["schema"] = "llama-convert/1"
     record["tool"] = ["name": .string(Toolkit.name), "version": .string(Toolkit.version)]
@@ -96,6 +101,7 @@ public struct ConversionRecord: Sendable {
     [
       "to": .string(options.target.description),
       "format": .string(options.layout?.rawValue ?? "unchanged"),
+      "compress": .bool(options.compresses),
       "allow_requantize": .bool(options.allowsRequantizing),
       "tensor_parallel": options.tensorParallel.map { .number(JSONNumber($0)) } ?? .null,
       "ignore": .array(options.ignore.map { .string($0) }),
@@ -149,7 +155,7 @@ extension ConversionRecord {
     var lines = ["published   \(plan.outputPath)"]
     lines.append("target      \(plan.options.target)")
     lines.append(
-      "size        \(ByteSize(plan.outputByteCount)) in \(plan.output.files.count) file(s), input \(ByteSize(plan.inputByteCount))"
+      "size        \(ByteSize(writtenByteCount)) in \(plan.output.files.count) file(s), input \(ByteSize(plan.inputByteCount))"
     )
     if !quantized.isEmpty {
       let worst = quantized.map(\.sqnrDecibels).min() ?? 0

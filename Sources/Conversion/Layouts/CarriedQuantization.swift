@@ -19,18 +19,20 @@ struct CarriedQuantization {
   /// Why a layout cannot hold a quantized weight as it is; nil when it can.
   func obstacle(_ tensor: LogicalTensor, in layout: Checkpoint.Layout) -> String? {
     if let block = tensor.elementType.block {
-      return layout == .gguf ? nil : "blocks of \(block) are a type of GGUF alone"
+      return layout == .gguf || layout == .compact ? nil : "blocks of \(block) are a type of GGUF alone"
     }
     switch layout {
     case .huggingFace: return obstacleInHuggingFace(tensor)
     case .meta: return obstacleInMeta(tensor)
     case .gguf: return "GGUF has no type for its codes and scales"
+    case .compact: return nil
     }
   }
 
   /// Why a Hugging Face directory cannot hold the codes and scales; nil when it can.
   private func obstacleInHuggingFace(_ tensor: LogicalTensor) -> String? {
-    guard checkpoint.layout == .meta, let quantization = tensor.quantization else { return nil }
+    // What its own configuration describes it can hold.
+    guard checkpoint.quantization == nil, let quantization = tensor.quantization else { return nil }
     if tensor.elementType == .i8 { return "its int4 codes and int8 rows are a layout of Meta's alone" }
     guard quantization.scheme.isRowWise else {
       return "\(Self.perShard), so that the shards cannot be merged exactly"
@@ -41,19 +43,22 @@ struct CarriedQuantization {
   /// Why a Meta directory cannot hold them.
   private func obstacleInMeta(_ tensor: LogicalTensor) -> String? {
     guard let quantization = tensor.quantization else { return nil }
-    if checkpoint.layout == .meta {
-      let same = shards == checkpoint.shardCount
-      if tensor.elementType == .i8 {
-        if quantization.adapter != nil && !same { return "its adapter cannot be cut" }
-        guard case .block(_, let size) = quantization.scheme else { return nil }
-        guard tensor.role.layer != nil else { return "\(Self.perShard), which is not written" }
-        let rules = TensorParallelRules(embeddingSplit: checkpoint.configuration.metaEmbeddingSplit)
-        let isCut = rules.split(of: tensor.role) == .columns
-        return isCut && tensor.columnCount % (shards * size) != 0
-          ? "\(shards) shards would cut its groups of \(size)" : nil
-      }
-      return quantization.scheme.isRowWise || same
-        ? nil : "\(Self.perShard), which only \(checkpoint.shardCount) shards can hold"
+    if tensor.elementType == .i8 {
+      if quantization.adapter != nil && shards > 1 { return "its adapter cannot be cut" }
+      guard case .block(_, let size) = quantization.scheme else { return nil }
+      guard tensor.role.layer != nil else { return "\(Self.perShard), which is not written" }
+      let rules = TensorParallelRules(embeddingSplit: checkpoint.configuration.metaEmbeddingSplit)
+      let isCut = rules.split(of: tensor.role) == .columns
+      return isCut && tensor.columnCount % (shards * size) != 0
+        ? "\(shards) shards would cut its groups of \(size)" : nil
+    }
+    if checkpoint.layout == .meta, quantization.scheme.isRowWise { return nil }
+    // Blocks of one row and what a shard holds of it: each shard has scaled its own columns.
+    if case .block(1, let columns) = quantization.scheme, quantization.scaleType == .f32,
+      MetaQuantizedNames.fp8ScalesName(of: tensor.role, rank: 0) != nil, checkpoint.quantization == nil
+    {
+      let own = tensor.columnCount / columns
+      return shards == own ? nil : "\(Self.perShard), which only \(own) shards can hold"
     }
     guard MetaQuantizedNames.mayBeFP8(tensor.role, layerCount: checkpoint.configuration.layerCount) else {
       return "Meta's FP8 is of the feed-forward blocks between the first and the last layer only"

@@ -1,5 +1,6 @@
 internal import ByteIO
 internal import Checkpoints
+internal import GGUFFormat
 internal import Llama
 internal import Quantization
 internal import SafetensorsFormat
@@ -13,6 +14,8 @@ struct OutputLayout {
   /// Of a GGUF.
   private let mixture: GGUFMixture?
   let importance: ImportanceMatrix?
+  /// What the input's configuration, which stays, calls the scales of a module.
+  private let scaleSuffixes: [TensorRole: String]
   /// Files of the tokenizer that the input holds inside, in this layout's forms.
   private let tokenizerDocuments: [ConversionPlan.PlannedDocument]
   /// What readers of the layout will not understand.
@@ -28,10 +31,6 @@ struct OutputLayout {
       do { try rules.checkDivisible(checkpoint.configuration, shards: shards) } catch {
         throw ConversionFailure(.usage, "--tp \(shards): \(error)")
       }
-      guard options.maximumShardSize == nil else {
-        throw ConversionFailure(
-          .usage, "--max-shard-size cuts safetensors and GGUF by size; Meta shards are cut by --tp")
-      }
       warnings = MetaParameters.remarks(for: checkpoint.configuration, shards: shards)
     } else {
       guard options.tensorParallel == nil else {
@@ -39,6 +38,14 @@ struct OutputLayout {
           .usage, "--tp cuts Meta checkpoints; it needs --format pth (safetensors are cut by size: --max-shard-size)")
       }
       shards = 1
+    }
+    guard options.maximumShardSize == nil || layout == .huggingFace || layout == .gguf else {
+      throw ConversionFailure(
+        .usage,
+        "--max-shard-size cuts safetensors and GGUF by size; Meta shards are cut by --tp, a compact file is one file")
+    }
+    guard layout == .compact || !options.compresses else {
+      throw ConversionFailure(.usage, "--compress is for compact files; use it with --format compact")
     }
     importance = try Self.importance(checkpoint, options, layout)
     guard layout == .gguf || options.tensorTypes.isEmpty else {
@@ -63,6 +70,16 @@ struct OutputLayout {
     if layout == .gguf, checkpoint.tokenizerKeys == nil, !checkpoint.hasTokenizerFile {
       warnings.append("the model has no tokenizer, and llama.cpp loads no GGUF without one")
     }
+    if layout == .compact {
+      for sidecar in checkpoint.sidecars where CompactProfile.tensorName(ofFile: sidecar.name) == nil {
+        warnings.append("\(sidecar.name) is left behind: its name is too long for a compact file")
+      }
+    }
+    scaleSuffixes =
+      layout == .huggingFace && options.target == .unchanged
+      ? Dictionary(
+        checkpoint.tensors.compactMap { tensor in checkpoint.scaleSuffix(of: tensor.role).map { (tensor.role, $0) } },
+        uniquingKeysWith: { first, _ in first }) : [:]
     do {
       tokenizerDocuments = try checkpoint.tokenizerFiles(for: layout).map { .init(name: $0.name, bytes: $0.bytes) }
     } catch let failure as ParseFailure {
@@ -89,20 +106,23 @@ struct OutputLayout {
 
   private static func layout(_ checkpoint: Checkpoint, _ options: ConversionOptions) throws -> Checkpoint.Layout {
     switch options.target {
-    case .fp8(.fp8Meta) where options.layout != .gguf: return options.layout ?? .huggingFace
     case .fp8(let recipe):
-      guard options.layout ?? .huggingFace == .huggingFace else {
+      // A compact file holds all recipes; where one comes in and nothing else is asked for, one goes out.
+      let layout = options.layout ?? (checkpoint.layout == .compact ? .compact : .huggingFace)
+      guard layout == .huggingFace || layout == .compact || layout == .meta && recipe == .fp8Meta else {
         throw ConversionFailure(
           .usage,
-          "\(recipe.rawValue) is a layout of safetensors; --format pth can hold fp8-meta and int4-meta, --format gguf ggml's types"
+          "\(recipe.rawValue) is a layout of safetensors; --format pth can hold fp8-meta and int4-meta, --format gguf ggml's types, --format compact all but those"
         )
       }
-      return .huggingFace
+      return layout
     case .int4Meta:
-      guard options.layout ?? .meta == .meta else {
-        throw ConversionFailure(.usage, "int4-meta is a layout of Meta checkpoints; use it with --format pth")
+      let layout = options.layout ?? (checkpoint.layout == .compact ? .compact : .meta)
+      guard layout == .meta || layout == .compact else {
+        throw ConversionFailure(
+          .usage, "int4-meta is a layout of Meta checkpoints; use it with --format pth or compact")
       }
-      return .meta
+      return layout
     case .ggml(let type):
       guard options.layout ?? .gguf == .gguf else {
         throw ConversionFailure(.usage, "\(type) is a type of GGUF files; use it with --format gguf")
@@ -125,8 +145,41 @@ struct OutputLayout {
 
   /// Under which name the scales of a weight are planned. In Meta's FP8 files they have another one for each rank.
   func scaleName(_ role: TensorRole, of codes: ElementType) -> String {
-    layout == .meta && codes == .i8
-      ? MetaQuantizedNames.integerScalesName(of: role) : dialect.name(for: role) + "_scale"
+    switch layout {
+    case .meta where codes == .i8: MetaQuantizedNames.integerScalesName(of: role)
+    case .meta, .gguf: dialect.name(for: role) + "_scale"
+    case .compact: CompactNames.scaleName(of: role)
+    case .huggingFace: dialect.companionName(of: role, suffix: scaleSuffixes[role] ?? "weight_scale")
+    }
+  }
+
+  /// The factors of a low-rank adapter.
+  func adapterNames(of role: TensorRole) -> (a: String, b: String) {
+    layout == .compact ? CompactNames.adapterNames(of: role) : MetaQuantizedNames.adapterNames(of: role)
+  }
+
+  /// The output can be one file whose name the user gives.
+  var isOneFile: Bool { layout == .gguf || layout == .compact }
+
+  /// Whether a file of the model is inside the output's own file: as it is, or what it says.
+  func carriesInside(_ file: SidecarFile) -> Bool {
+    switch layout {
+    case .compact: CompactProfile.tensorName(ofFile: file.name) != nil
+    case .gguf:
+      [
+        "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
+      ].contains(file.name)
+    case .huggingFace, .meta: false
+    }
+  }
+
+  /// Whether it is written beside the weights.
+  func carriesBeside(_ file: SidecarFile, singleFile: Bool) -> Bool {
+    switch layout {
+    case .huggingFace, .meta: true
+    case .gguf: file.isNotice && !singleFile
+    case .compact: false
+    }
   }
 
   /// The places of all tensors, and the files whose bytes are known now.
@@ -152,7 +205,7 @@ struct OutputLayout {
         throw ConversionFailure(.usage, "--tp \(shards): \(failure)")
       }
       let parameters = MetaParameters.document(
-        for: checkpoint.configuration, shards: shards, integers: try Self.integers(checkpoint, options.target))
+        for: checkpoint.configuration, shards: shards, integers: Self.integers(checkpoint, options.target))
       return (output, [Self.document("params.json", parameters)] + tokenizerDocuments)
     case .gguf:
       let hasBlocks = steps.contains { $0.weight.elementType.block != nil }
@@ -169,6 +222,15 @@ struct OutputLayout {
       let output = try GGUFOutput(
         steps, metadata, ropeFactors: checkpoint.ropeFactors, name: Checkpoint.stem(ofGGUF: name) ?? name,
         maximumFileSize: options.maximumShardSize)
+      return (output, [])
+    case .compact:
+      let configuration = OutputConfiguration.document(checkpoint, target: options.target, selection: selection)
+      let files =
+        checkpoint.sidecars.map { CompactOutput.InsideFile(name: $0.name, content: .sidecar($0)) }
+        + tokenizerDocuments.map { CompactOutput.InsideFile(name: $0.name, content: .bytes($0.bytes)) }
+      let output = try CompactOutput(
+        steps, configuration: configuration.serialized(.indented), files: files,
+        name: Checkpoint.stem(ofGGUF: name) ?? name, isCompressed: options.compresses)
       return (output, [])
     }
   }
@@ -187,15 +249,20 @@ struct OutputLayout {
     }
   }
 
-  /// What `params.json` says of int4 codes: the input's own words, or those for what is written.
+  /// What `params.json` says of int4 codes, taken over or made now.
   private static func integers(
     _ checkpoint: Checkpoint, _ target: TargetType
-  ) throws -> (MetaParameters.Quantization, MetaParameters.Adapters?)? {
+  ) -> (MetaParameters.Quantization, MetaParameters.Adapters?)? {
     switch target {
     case .int4Meta: return (.init(groupSize: IntegerRecipe.metaGroupSize, usesSpinQuant: false), nil)
-    case .unchanged where checkpoint.layout == .meta:
-      let parameters = try MetaParameters(parsing: checkpoint.configurationDocument)
-      return parameters.quantization.map { ($0, parameters.adapters) }
+    case .unchanged:
+      let codes = checkpoint.tensors.filter { $0.elementType == .i8 && $0.role.layer != nil }
+      let linears = codes.compactMap(\.quantization)
+      guard case .block(_, let size) = linears.first?.scheme else { return nil }
+      return (
+        .init(groupSize: size, usesSpinQuant: linears.contains(where: \.isRotated)),
+        linears.lazy.compactMap(\.adapter).first.map { .init(rank: $0.rank, scale: $0.factor) }
+      )
     default: return nil
     }
   }

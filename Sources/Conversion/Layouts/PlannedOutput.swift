@@ -28,14 +28,23 @@ extension PlannedOutput {
 
 public struct PlannedFile: Sendable, Equatable {
   public let name: String
+  /// The file's size, or the largest that it can have.
   public let byteCount: UInt64
+  /// False where the size follows from how well bytes can be compressed.
+  public let isExact: Bool
+
+  public init(name: String, byteCount: UInt64, isExact: Bool = true) {
+    self.name = name
+    self.byteCount = byteCount
+    self.isExact = isExact
+  }
 }
 
 /// A stretch of a file that takes bytes of a tensor.
 public struct PlannedPlace: Sendable, Equatable {
   public let file: String
-  /// Of the first byte in the file.
-  public let offset: UInt64
+  /// Of the first byte in the file; nil where it follows from how well others can be compressed.
+  public let offset: UInt64?
   public let byteCount: Int
 }
 

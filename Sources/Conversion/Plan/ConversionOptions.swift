@@ -98,6 +98,8 @@ public struct ConversionOptions: Sendable {
   public var allowsRequantizing: Bool
   /// Weighs the columns of matrices that become blocks.
   public var importance: NamedImportanceMatrix?
+  /// Losslessly compress a compact file's matrices.
+  public var compresses: Bool
 
   /// Threads that convert; the bytes do not depend on it.
   public var threads: Int
@@ -112,7 +114,7 @@ public struct ConversionOptions: Sendable {
     target: TargetType = .unchanged, layout: Checkpoint.Layout? = nil, tensorParallel: Int? = nil,
     ignore: [String] = [], only: [String] = [],
     maximumShardSize: UInt64? = nil, tensorTypes: [TensorTypeOverride] = [], allowsRequantizing: Bool = false,
-    importance: NamedImportanceMatrix? = nil,
+    importance: NamedImportanceMatrix? = nil, compresses: Bool = false,
     threads: Int = 1, maximumMemory: UInt64 = 4 << 30, force: Bool = false,
     sumsFiles: Bool = true
   ) {
@@ -125,6 +127,7 @@ public struct ConversionOptions: Sendable {
     self.tensorTypes = tensorTypes
     self.allowsRequantizing = allowsRequantizing
     self.importance = importance
+    self.compresses = compresses
     self.threads = threads
     self.maximumMemory = maximumMemory
     self.force = force

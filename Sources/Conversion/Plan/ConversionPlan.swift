@@ -44,16 +44,12 @@ public struct ConversionPlan: Sendable {
     outputPath = output.count > 1 && output.hasSuffix("/") ? String(output.dropLast()) : output
     self.options = options
     let hasFileName = Checkpoint.stem(ofGGUF: FileSystem.lastComponent(of: output)) != nil
-    let isSingleFile = layout.layout == .gguf && hasFileName && self.output.files.count == 1
+    let isSingleFile = layout.isOneFile && hasFileName && self.output.files.count == 1
     self.isSingleFile = isSingleFile
-    let carried = checkpoint.sidecars.filter { layout.layout != .gguf || $0.isNotice && !isSingleFile }
-    // What a GGUF has inside is not left behind.
-    let inside: Set<String> = [
-      "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
-    ]
-    let dropped = checkpoint.sidecars.map(\.name).filter { name in !carried.contains { $0.name == name } }
-    sidecars = carried
-    leftBehind = checkpoint.leftBehind + dropped.filter { !inside.contains($0) }
+    sidecars = checkpoint.sidecars.filter { layout.carriesBeside($0, singleFile: isSingleFile) }
+    let carried = Set(sidecars.map(\.name))
+    let dropped = checkpoint.sidecars.filter { !carried.contains($0.name) && !layout.carriesInside($0) }
+    leftBehind = checkpoint.leftBehind + dropped.map(\.name)
     warnings = selection.warnings + layout.warnings
   }
 
@@ -87,7 +83,9 @@ public struct ConversionPlan: Sendable {
       case .quantizeBlocks: 3 * bytes + 14 * max(elements, step.checkedElements)
       }
     }
-    return program + UInt64(options.threads) * (widest.max() ?? 0)
+    // A tile's chunks taken apart, and chunks that wait for their turn.
+    let compression: UInt64 = options.compresses ? 24 << 20 + UInt64(options.threads) * 4 << 20 : 0
+    return program + compression + UInt64(options.threads) * (widest.max() ?? 0)
   }
 
   /// True when every value of the output is exactly the input's: then equality is proven by digests.

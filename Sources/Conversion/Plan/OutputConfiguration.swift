@@ -15,12 +15,16 @@ enum OutputConfiguration {
     case .unchanged:
       guard checkpoint.layout == .meta else { break }
       let linears = checkpoint.tensors.filter { $0.role.isLinear }
-      guard linears.contains(where: { $0.quantization != nil }) else { break }
+      let quantized = linears.filter { $0.quantization != nil }
+      guard !quantized.isEmpty,
+        quantized.allSatisfy({ $0.elementType == .f8e4m3 && $0.quantization?.scheme.isRowWise == true })
+      else { break }
       // Meta's codes and scales, in the layout that every server reads.
       document[quantizationKey] = QuantizationConfiguration.document(
         for: .fp8Meta,
         kept: linears.filter { $0.quantization == nil }.map { NamingDialect.huggingFace.moduleName(of: $0.role) })
-    case .int4Meta, .ggml: break  // never in this layout
+    case .ggml: break  // never in this layout
+    case .int4Meta: document[quantizationKey] = nil  // in a compact file, which describes it by keys of its own
     case .element(let type):
       document[quantizationKey] = nil
       setElementType(type, in: &document)

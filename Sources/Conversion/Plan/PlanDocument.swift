@@ -59,7 +59,7 @@ extension ConversionPlan {
       for (key, tensor) in kinds + others {
         let places = output.places(of: tensor.name).map { place -> JSONValue in
           [
-            "file": .string(place.file), "offset": .number(JSONNumber(place.offset)),
+            "file": .string(place.file), "offset": place.offset.map { .number(JSONNumber($0)) } ?? .null,
             "bytes": .number(JSONNumber(place.byteCount)),
           ]
         }

@@ -73,13 +73,9 @@ struct StepBuilder {
     switch operation {
     case .convert, .quantizeBlocks: return nil
     case .copy:
-      guard let quantization = tensor.quantization, let stored = quantization.scales.storedTensors.first else {
-        return nil
-      }
-      // Where the dialect stays, the reader knew the scale by its name, and so will the next one.
-      let keepsName = checkpoint.layout == .huggingFace && layout.layout == .huggingFace
-      let name = keepsName ? stored.tensor.name : layout.scaleName(tensor.role, of: tensor.elementType)
-      return try planned(name, quantization.scaleType, quantization.scaleShape)
+      guard let quantization = tensor.quantization else { return nil }
+      return try planned(
+        layout.scaleName(tensor.role, of: tensor.elementType), quantization.scaleType, quantization.scaleShape)
     case .quantizeFP8(let recipe, let columns):
       return try planned(
         layout.scaleName(tensor.role, of: .f8e4m3), recipe.scaleType(forWeight: tensor.elementType),
@@ -93,11 +89,17 @@ struct StepBuilder {
 
   private func companions(of tensor: LogicalTensor) throws -> [(rows: RowExpression, tensor: PlannedTensor)] {
     guard let quantization = tensor.quantization else { return [] }
-    var companions = try quantization.companions.map {
-      (rows: RowExpression.stored($0), tensor: try planned($0.tensor.name, $0.tensor.elementType, $0.tensor.shape))
+    var companions = try quantization.companions.map { stored in
+      // What it is called behind the module's name is the same in all layouts that have it.
+      let suffix = stored.tensor.name.split(separator: ".").last.map(String.init) ?? ""
+      return (
+        rows: RowExpression.stored(stored),
+        tensor: try planned(
+          layout.dialect.companionName(of: tensor.role, suffix: suffix), stored.tensor.elementType, stored.tensor.shape)
+      )
     }
     if let adapter = quantization.adapter {
-      let names = MetaQuantizedNames.adapterNames(of: tensor.role)
+      let names = layout.adapterNames(of: tensor.role)
       companions.append(
         (.stored(adapter.a), try planned(names.a, adapter.a.tensor.elementType, adapter.a.tensor.shape)))
       companions.append((adapter.b, try planned(names.b, adapter.bType, [tensor.rowCount, adapter.rank])))

@@ -77,6 +77,11 @@ public struct MetaParameters: Sendable, Equatable {
   public struct Adapters: Sendable, Equatable {
     public var rank: Int
     public var scale: Double
+
+    public init(rank: Int, scale: Double) {
+      self.rank = rank
+      self.scale = scale
+    }
   }
 
   /// Rows of one head.

@@ -1,0 +1,53 @@
+internal import GGUFFormat
+internal import Llama
+internal import Quantization
+internal import Tensors
+
+/// What the keys say of a quantized weight.
+struct CompactDescription {
+  let scheme: WeightScheme
+  let activations: ActivationScheme
+  let adapterScale: Double
+  let isRotated: Bool
+
+  init?(_ entry: CompactQuantization) {
+    guard let scheme = WeightScheme(canonicalText: entry.scheme),
+      let activations = ActivationScheme(canonicalText: entry.activations), entry.adapterScale.isFinite
+    else { return nil }
+    (self.scheme, self.activations) = (scheme, activations)
+    (adapterScale, isRotated) = (entry.adapterScale, entry.isRotated)
+  }
+
+  static func companionNames(of role: TensorRole, _ source: CompactFile) -> [String] {
+    let weight = NamingDialect.gguf.name(for: role)
+    let prefix = NamingDialect.gguf.moduleName(of: role) + "."
+    return source.tensors.map(\.name).filter {
+      $0.hasPrefix(prefix) && $0 != weight && $0 != CompactNames.scaleName(of: role)
+    }
+  }
+
+  /// The tensors that belong to a weight of this kind.
+  func companions(
+    of role: TensorRole, _ configuration: LlamaConfiguration, _ source: CompactFile
+  ) -> [Census.Companion] {
+    let shape = configuration.shape(of: role)
+    guard shape.rank == 2 else { return [] }
+    let (rows, columns) = (shape.dimensions[0], shape.dimensions[1])
+    let adapters = CompactNames.adapterNames(of: role)
+    var companions = [
+      Census.Companion(
+        name: CompactNames.scaleName(of: role), shapes: scheme.acceptedScaleShapes(rows: rows, columns: columns),
+        isRequired: true)
+    ]
+    if adapterScale != 0 {
+      let rank = source.info(adapters.a)?.shape.rows ?? 0
+      companions.append(.init(name: adapters.a, shapes: [[rank, columns]], isRequired: true))
+      companions.append(.init(name: adapters.b, shapes: [[rows, rank]], isRequired: true))
+    }
+    return companions
+      + Self.companionNames(of: role, source).filter { $0 != adapters.a && $0 != adapters.b }.map {
+        // The activations' scale and its like: one number.
+        .init(name: $0, shapes: [[1], []], isRequired: false)
+      }
+  }
+}

@@ -1,0 +1,15 @@
+/// What belongs to a weight in a compact file, named after it in GGUF's dialect.
+public enum CompactNames {
+  public static func scaleName(of role: TensorRole) -> String { NamingDialect.gguf.name(for: role) + "_scale" }
+
+  /// The factors of a low-rank adapter: A `[rank, in]` and B `[out, rank]`.
+  public static func adapterNames(of role: TensorRole) -> (a: String, b: String) {
+    let module = NamingDialect.gguf.moduleName(of: role)
+    return (module + ".adapter_a", module + ".adapter_b")
+  }
+}
+
+extension NamingDialect {
+  /// The name of a tensor that belongs to a weight and ends in `suffix`: `…down_proj.input_scale`.
+  public func companionName(of role: TensorRole, suffix: String) -> String { moduleName(of: role) + "." + suffix }
+}
