@@ -7,9 +7,9 @@ import Testing
 
 /// What `formats/gguf.md` says, held against the code. `Tests/Interop/test_gguf.py` holds it against `gguf`.
 enum FormatPage {
-  /// The lines of the page's fenced block called `name`.
-  static func block(_ name: String) -> [String] {
-    let url = Fixtures.root.appending(path: "formats/gguf.md")
+  /// The lines of a page's fenced block called `name`.
+  static func block(_ name: String, of page: String = "gguf") -> [String] {
+    let url = Fixtures.root.appending(path: "formats/\(page).md")
     guard let page = try? String(contentsOf: url, encoding: .utf8) else { return [] }
     let lines = page.components(separatedBy: "\n").drop { $0 != "```\(name)" }.dropFirst()
     return Array(lines.prefix { $0 != "```" })

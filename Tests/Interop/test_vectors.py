@@ -3,13 +3,14 @@
 import json
 
 import block_vectors
+import compact_vectors
 import numpy as np
 import pytest
 import safetensors_vectors
 import tokenizer_keys
 import tokenizer_vectors
 import unicode_classes
-from conftest import FIXTURES
+from conftest import FIXTURES, ROOT
 from safetensors.numpy import load_file
 
 GOLDEN = [json.loads(line) for line in (FIXTURES / "golden/safetensors/cases.jsonl").read_text().splitlines()]
@@ -39,3 +40,9 @@ def test_gguf_package_agrees_with_block_vectors():
     assert {name.split(".")[-1] for name in stored.keys() - made.keys()} == {"searched", "weighted"}
     for name, tensor in made.items():
         assert np.array_equal(tensor, stored[name]), name
+
+
+def test_vectors_of_the_compact_page():
+    page = (ROOT / "formats/compact.md").read_text().split("```vectors\n")[1].split("```")[0].splitlines()
+    made = [f"{verdict:8} {data.hex()} {what}" for verdict, data, what in compact_vectors.vectors()]
+    assert page == made

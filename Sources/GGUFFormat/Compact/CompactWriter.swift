@@ -36,10 +36,6 @@ public final class CompactWriter: TensorSink {
     precondition(
       offset >= 0 && offset <= tensor.info.byteCount && bytes.count <= tensor.info.byteCount - offset,
       "the range is in the tensor")
-    let checksum = CRC32.checksum(bytes)
-    checksums.withLock {
-      $0[index].insert(UInt64(offset)..<UInt64(offset) + UInt64(bytes.count), checksum: checksum)
-    }
     switch tensor.encoding {
     case .plain: try file.write(bytes, at: place(of: tensor) + UInt64(offset))
     case .int4:
@@ -49,6 +45,10 @@ public final class CompactWriter: TensorSink {
       }
       try file.write(packed.span, at: place(of: tensor) + UInt64(offset / 2))
     case .planes: try writePlanes(index, CompactChunks(tensor.info), at: offset, bytes)
+    }
+    let checksum = CRC32.checksum(bytes)
+    checksums.withLock {
+      $0[index].insert(UInt64(offset)..<UInt64(offset) + UInt64(bytes.count), checksum: checksum)
     }
   }
 
