@@ -64,7 +64,7 @@ let package = Package(
       name: "Checkpoints",
       dependencies: [
         "ByteIO", "Tensors", "SafetensorsFormat", "TorchFormat", "GGUFFormat", "Llama", "Tokenizers", "Quantization",
-        "Kernels", crypto,
+        "Kernels", crypto, yams,
       ],
       swiftSettings: safe),
     .target(
@@ -120,7 +120,9 @@ let package = Package(
       swiftSettings: base),
     .testTarget(
       name: "CheckpointsTests",
-      dependencies: ["Checkpoints", "Llama", "Quantization", "Tokenizers", "Tensors", "ByteIO", "Support"],
+      dependencies: [
+        "Checkpoints", "GGUFFormat", "Llama", "Quantization", "Tokenizers", "Tensors", "ByteIO", "Support",
+      ],
       swiftSettings: base),
     .testTarget(
       name: "ConversionTests",

@@ -39,6 +39,9 @@ struct Convert: ParsableCommand {
     help: "Begin a new file before one passes this size. 5 GB for safetensors, one file for GGUF when absent.")
   var maximumShardSize: ByteCountArgument?
   @Option(
+    name: .customLong("max-shard-tensors"), help: "Begin a new GGUF file after so many tensors. No limit when absent.")
+  var maximumShardTensors: Int?
+  @Option(
     name: .customLong("tensor-type"), parsing: .singleValue,
     help: "Give GGUF tensors that a name or re: pattern matches a type of their own: PATTERN=TYPE. Repeatable.")
   var tensorTypes: [TensorTypeOverride] = []
@@ -82,6 +85,9 @@ struct Convert: ParsableCommand {
   func validate() throws {
     if let tensorParallel, tensorParallel < 1 { throw ValidationError("--tp must be positive") }
     if let maximumShardSize, maximumShardSize.bytes == 0 { throw ValidationError("--max-shard-size must be positive") }
+    if let maximumShardTensors, maximumShardTensors < 1 {
+      throw ValidationError("--max-shard-tensors must be positive")
+    }
     if dryRun && verify != nil { throw ValidationError("--dry-run writes nothing that --verify could judge") }
   }
 
@@ -106,7 +112,8 @@ struct Convert: ParsableCommand {
   private func options() throws -> ConversionOptions {
     ConversionOptions(
       target: to ?? .unchanged, layout: format?.layout, tensorParallel: tensorParallel, ignore: ignore, only: only,
-      maximumShardSize: maximumShardSize?.bytes, tensorTypes: tensorTypes, allowsRequantizing: allowsRequantizing,
+      maximumShardSize: maximumShardSize?.bytes, maximumShardTensors: maximumShardTensors, tensorTypes: tensorTypes,
+      allowsRequantizing: allowsRequantizing,
       importance: try imatrix.map { try NamedImportanceMatrix(path: $0) }, compresses: compresses,
       threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force, sumsFiles: fileSums)
   }

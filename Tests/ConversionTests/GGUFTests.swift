@@ -83,6 +83,13 @@ struct GGUFTests {
     #expect(try digest(path("set") + "/" + names[1]).tensors == start.tensors)
     try convert(path("set"), to: path("one.gguf"), gguf())
     #expect(try digest(path("one.gguf")).tensors == start.tensors)
+    var byCount = gguf()
+    byCount.maximumShardTensors = 16
+    try convert(fixture("tiny"), to: path("counted"), byCount)
+    let counted = try FileManager.default.contentsOfDirectory(atPath: path("counted")).filter { $0.hasSuffix(".gguf") }
+    // 38 tensors and the divisors of the RoPE frequencies.
+    #expect(counted.count == 3)
+    #expect(try digest(path("counted")).tensors == start.tensors)
     try FileManager.default.removeItem(atPath: path("set") + "/" + names[1])
     #expect(throws: (any Error).self) { try Checkpoint(path: path("set")) }
   }

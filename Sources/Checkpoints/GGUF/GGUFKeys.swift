@@ -14,6 +14,8 @@ enum GGUFKeys {
 
   /// Keys of our own, which llama.cpp does not look at: what it has no key for.
   static let ownPrefix = "llama-convert."
+  /// Which program wrote the file.
+  static let ownVersion = ownPrefix + "written_by"
   static let ownArchitecture = ownPrefix + "architecture"
   static let ownSlidingWindow = ownPrefix + "sliding_window"
   static let ownEndOfText = ownPrefix + "eos_token_ids"

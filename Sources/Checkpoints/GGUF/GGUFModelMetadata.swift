@@ -9,9 +9,10 @@ extension Checkpoint {
   ///   - fileType: `general.file_type`, which informs only; nil to keep what the file had.
   ///   - hasBlocks: some tensor is quantized: `general.quantization_version` says which definition of the blocks holds.
   ///   - importance: the matrix that blocks were made with.
+  ///   - card: what the README says, for a file that is made anew.
   /// - Throws: `ParseFailure` for a tokenizer that a GGUF cannot hold.
   public func ggufMetadata(
-    fileType: UInt32?, hasBlocks: Bool, importance: NamedImportanceMatrix? = nil
+    fileType: UInt32?, hasBlocks: Bool, importance: NamedImportanceMatrix? = nil, card: ModelCard? = nil
   ) throws -> GGUFMetadata {
     var metadata = ownMetadata ?? GGUFMetadata()
     let c = configuration
@@ -20,6 +21,8 @@ extension Checkpoint {
     text(GGUFKeys.architecture, GGUFKeys.llama)
     text("general.type", "model")
     if metadata["general.name"] == nil { text("general.name", name == "." || name == ".." ? "model" : name) }
+    if ownMetadata == nil, let card { for (key, value) in card.metadata { metadata.set(key, to: value) } }
+    text(GGUFKeys.ownVersion, "\(Toolkit.name) \(Toolkit.version)")
     if !hasBlocks {
       for key in [GGUFKeys.quantizationVersion, "general.quantized_by"] { metadata.remove(key) }
     }

@@ -107,6 +107,7 @@ public struct ConversionRecord: Sendable {
       "ignore": .array(options.ignore.map { .string($0) }),
       "only": .array(options.only.map { .string($0) }),
       "max_shard_size": options.maximumShardSize.map { .number(JSONNumber($0)) } ?? .null,
+      "max_shard_tensors": options.maximumShardTensors.map { .number(JSONNumber($0)) } ?? .null,
       "importance_matrix": options.importance.map { ["name": .string($0.name), "sha256": .string($0.sha256)] } ?? .null,
       "tensor_types": .array(options.tensorTypes.map { .string("\($0.pattern)=\($0.type)") }),
     ]

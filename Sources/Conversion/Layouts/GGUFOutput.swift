@@ -14,9 +14,9 @@ struct GGUFOutput: PlannedOutput {
 
   /// - Parameters:
   ///   - name: the files' name without numbers and `.gguf`.
-  ///   - maximumFileSize: a new file begins before one passes so many bytes of tensors; nil for one file.
+  ///   - limits: when a new file begins.
   init(
-    _ steps: [PlannedStep], _ metadata: GGUFMetadata, ropeFactors: [Float]?, name: String, maximumFileSize: UInt64?
+    _ steps: [PlannedStep], _ metadata: GGUFMetadata, ropeFactors: [Float]?, name: String, limits: GGUFSplitPlan.Limits
   ) throws {
     var tensors = try steps.map {
       try TensorInfo(name: $0.weight.name, elementType: $0.weight.elementType, shape: $0.weight.shape)
@@ -30,7 +30,7 @@ struct GGUFOutput: PlannedOutput {
     self.constants = constants
     pieces = try GGUFSplitPlan(
       Self.inFileOrder(tensors), metadata: metadata, name: name,
-      limits: .init(size: maximumFileSize.map { ByteSize($0) })
+      limits: limits
     ).pieces
   }
 

@@ -14,6 +14,7 @@ struct OutputLayout {
   /// Of a GGUF.
   private let mixture: GGUFMixture?
   let importance: ImportanceMatrix?
+  private let card: ModelCard?
   /// What the input's configuration, which stays, calls the scales of a module.
   private let scaleSuffixes: [TensorRole: String]
   /// Files of the tokenizer that the input holds inside, in this layout's forms.
@@ -43,6 +44,9 @@ struct OutputLayout {
       throw ConversionFailure(
         .usage,
         "--max-shard-size cuts safetensors and GGUF by size; Meta shards are cut by --tp, a compact file is one file")
+    }
+    guard layout == .gguf || options.maximumShardTensors == nil else {
+      throw ConversionFailure(.usage, "--max-shard-tensors splits GGUF files; use it with --format gguf")
     }
     guard layout == .compact || !options.compresses else {
       throw ConversionFailure(.usage, "--compress is for compact files; use it with --format compact")
@@ -74,6 +78,10 @@ struct OutputLayout {
       for sidecar in checkpoint.sidecars where CompactProfile.tensorName(ofFile: sidecar.name) == nil {
         warnings.append("\(sidecar.name) is left behind: its name is too long for a compact file")
       }
+    }
+    do { card = layout == .gguf ? try checkpoint.modelCard() : nil } catch let failure as ParseFailure {
+      card = nil
+      warnings.append("\(failure)")
     }
     scaleSuffixes =
       layout == .huggingFace && options.target == .unchanged
@@ -212,7 +220,7 @@ struct OutputLayout {
       // A copy of a GGUF is of the type that it was, whoever made it.
       let isCopy = checkpoint.layout == .gguf && mixture?.keepsBlocks == true
       let metadata = try checkpoint.ggufMetadata(
-        fileType: isCopy ? nil : mixture?.fileType.id, hasBlocks: hasBlocks, importance: options.importance)
+        fileType: isCopy ? nil : mixture?.fileType.id, hasBlocks: hasBlocks, importance: options.importance, card: card)
       guard importance == nil || hasBlocks else {
         throw ConversionFailure(.usage, "--imatrix weighs the columns of blocks, and no tensor is made one")
       }
@@ -221,7 +229,8 @@ struct OutputLayout {
       }
       let output = try GGUFOutput(
         steps, metadata, ropeFactors: checkpoint.ropeFactors, name: Checkpoint.stem(ofGGUF: name) ?? name,
-        maximumFileSize: options.maximumShardSize)
+        limits: .init(
+          size: options.maximumShardSize.map { ByteSize($0) }, tensorCount: options.maximumShardTensors))
       return (output, [])
     case .compact:
       let configuration = OutputConfiguration.document(checkpoint, target: options.target, selection: selection)

@@ -92,6 +92,8 @@ public struct ConversionOptions: Sendable {
   /// A new shard begins when the next tensor would pass this many bytes; nil for the layout's own habit: 5 GB for
   /// safetensors, one file for GGUF.
   public var maximumShardSize: UInt64?
+  /// A new GGUF file begins after so many tensors; nil for no such limit.
+  public var maximumShardTensors: Int?
   /// Tensors of a GGUF that get another type than the mixture's.
   public var tensorTypes: [TensorTypeOverride]
   /// Round weights that were rounded to few bits already.
@@ -113,7 +115,8 @@ public struct ConversionOptions: Sendable {
   public init(
     target: TargetType = .unchanged, layout: Checkpoint.Layout? = nil, tensorParallel: Int? = nil,
     ignore: [String] = [], only: [String] = [],
-    maximumShardSize: UInt64? = nil, tensorTypes: [TensorTypeOverride] = [], allowsRequantizing: Bool = false,
+    maximumShardSize: UInt64? = nil, maximumShardTensors: Int? = nil, tensorTypes: [TensorTypeOverride] = [],
+    allowsRequantizing: Bool = false,
     importance: NamedImportanceMatrix? = nil, compresses: Bool = false,
     threads: Int = 1, maximumMemory: UInt64 = 4 << 30, force: Bool = false,
     sumsFiles: Bool = true
@@ -124,6 +127,7 @@ public struct ConversionOptions: Sendable {
     self.ignore = ignore
     self.only = only
     self.maximumShardSize = maximumShardSize
+    self.maximumShardTensors = maximumShardTensors
     self.tensorTypes = tensorTypes
     self.allowsRequantizing = allowsRequantizing
     self.importance = importance
