@@ -154,4 +154,8 @@ if Context.environment["LLAMA_FUZZ"] != nil {
     .executableTarget(
       name: "GGUFFuzz", dependencies: ["GGUFFormat", "ByteIO", "Tensors"], path: "Tests/Fuzz/GGUFFuzz",
       swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
+  package.targets.append(
+    .executableTarget(
+      name: "CompactFuzz", dependencies: ["GGUFFormat", "ByteIO", "Tensors"], path: "Tests/Fuzz/CompactFuzz",
+      swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
 }
