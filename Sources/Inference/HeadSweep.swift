@@ -12,7 +12,7 @@ struct HeadSweep {
   private let candidate: (any ModelWeights)?
   private let candidateHidden: [Float]?
   private let windows: [[Int32]]
-  private let firstScored: Int
+  private let scored: [[Range<Int>]]
   private let settings: ForwardSettings
   private var summaries: [LogitSummary]
   private var baseTarget: [Float]
@@ -23,23 +23,25 @@ struct HeadSweep {
 
   init(
     _ base: any ModelWeights, _ baseHidden: [Float], _ candidate: (any ModelWeights)?, _ candidateHidden: [Float]?,
-    _ windows: [[Int32]], firstScored: Int, _ settings: ForwardSettings
+    _ windows: [[Int32]], _ scored: [[Range<Int>]], _ settings: ForwardSettings
   ) {
     self.base = base
     self.baseHidden = baseHidden
     self.candidate = candidate
     self.candidateHidden = candidateHidden
     self.windows = windows
-    self.firstScored = firstScored
+    self.scored = scored
     self.settings = settings
     var rows: [Int] = []
     var start = 0
-    for window in windows {
-      rows += window.indices.dropFirst(firstScored).map { start + $0 - 1 }
+    var targets: [Int32] = []
+    for (window, ranges) in zip(windows, scored) {
+      rows += ranges.joined().map { start + $0 - 1 }
+      targets += ranges.joined().map { window[$0] }
       start += window.count
     }
     self.rows = rows
-    targets = windows.flatMap { $0.dropFirst(firstScored) }
+    self.targets = targets
     summaries = Array(repeating: LogitSummary(), count: targets.count)
     baseTarget = Array(repeating: 0, count: targets.count)
     candidateTarget = Array(repeating: 0, count: targets.count)
@@ -97,9 +99,9 @@ struct HeadSweep {
   func append(to scoring: inout TokenScoring) {
     let firstWindow = (scoring.window.last ?? -1) + 1
     var token = 0
-    for (offset, ids) in windows.enumerated() {
+    for (offset, ranges) in scored.enumerated() {
       let window = firstWindow + offset
-      for position in ids.indices.dropFirst(firstScored) {
+      for position in ranges.joined() {
         defer { token += 1 }
         let summary = summaries[token]
         scoring.window.append(window)

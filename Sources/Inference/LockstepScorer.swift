@@ -30,16 +30,26 @@ public struct LockstepScorer {
     self.settings = settings
   }
 
+  /// Scores all tokens of each window from position `firstScored` on; see `score(_:scored:into:progress:)`.
+  public func score(
+    _ windows: [[Int32]], firstScored: Int = 1, into scoring: inout TokenScoring, progress: Progress = { _, _ in }
+  ) throws {
+    let scored = windows.map { [min(firstScored, $0.count)..<$0.count] }
+    try score(windows, scored: scored, into: &scoring, progress: progress)
+  }
+
   /// - Parameters:
-  ///   - firstScored: position in its window of the first token that is scored; at least 1, for the first token of a
-  ///     window is predicted by nothing. Tokens in front of it are only read, and cost no work in the head.
+  ///   - scored: for each window the positions of the tokens that are scored; at least 1, for the first token of a
+  ///     window is predicted by nothing. Others are only read, and cost no work in the head.
   ///   - scoring: takes the scores behind those it holds already. Windows may be scored in one call or in several: the
   ///     result is the same to the bit.
   /// - Throws: `ParseFailure` for ids outside the vocabulary, whatever reading weights throws.
   public func score(
-    _ windows: [[Int32]], firstScored: Int = 1, into scoring: inout TokenScoring, progress: Progress = { _, _ in }
+    _ windows: [[Int32]], scored: [[Range<Int>]], into scoring: inout TokenScoring,
+    progress: Progress = { _, _ in }
   ) throws {
-    precondition(firstScored >= 1, "the first token of a window is predicted by nothing")
+    precondition(
+      scored.joined().allSatisfy { $0.isEmpty || $0.lowerBound >= 1 }, "the first token is predicted by nothing")
     let configuration = base.configuration
     try Self.validate(windows, vocabulary: configuration.vocabularySize)
     let steps = configuration.layerCount + 1
@@ -61,7 +71,7 @@ public struct LockstepScorer {
     try baseStream.finish()
     try candidateStream?.finish()
     var sweep = HeadSweep(
-      base, baseStream.hidden, candidate, candidateStream?.hidden, windows, firstScored: firstScored, settings)
+      base, baseStream.hidden, candidate, candidateStream?.hidden, windows, scored, settings)
     try sweep.run()
     progress(steps, steps)
     sweep.append(to: &scoring)

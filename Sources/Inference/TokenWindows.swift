@@ -4,10 +4,8 @@ public struct TokenWindows: Sendable, Equatable {
   public let windows: [[Int32]]
   /// For each window its number among all windows of the text, which may be more than were taken.
   public let indices: [Int]
-  /// For each window the index in the text's ids of its first scored token.
-  public let starts: [Int]
-  /// Position in its window of the first scored token, 1 or more; the tokens in front are only read.
-  public let firstScored: Int
+  /// For each window the positions in it that are scored, each 1 or more, ascending; all others are only read.
+  public let scored: [[Range<Int>]]
   /// Tokens of a full window.
   public let context: Int
 
@@ -21,9 +19,8 @@ public struct TokenWindows: Sendable, Equatable {
     precondition(context >= 2, "a window scores at least one token")
     let step = context - 1
     indices = Self.spread(over: ids.count / step + (ids.count % step == 0 ? 0 : 1), limit: limit, perWindow: step)
-    starts = indices.map { $0 * step }
-    windows = starts.map { [beginOfText] + ids[$0..<min($0 + step, ids.count)] }
-    firstScored = 1
+    windows = indices.map { [beginOfText] + ids[$0 * step..<min(($0 + 1) * step, ids.count)] }
+    scored = windows.map { [1..<$0.count] }
     self.context = context
   }
 
@@ -43,11 +40,27 @@ public struct TokenWindows: Sendable, Equatable {
     let stream = lead + ids
     let first = context / 2 + 1
     indices = Self.spread(over: stream.count / context, limit: limit, perWindow: context - first)
-    starts = indices.map { $0 * context + first - lead.count }
     windows = indices.map { chunk in
       lead + stream[chunk * context + lead.count..<(chunk + 1) * context]
     }
-    firstScored = first
+    scored = windows.map { [first..<$0.count] }
+    self.context = context
+  }
+
+  /// Windows that are whole by themselves, conversations above all, each cut behind its first `context` tokens.
+  /// - Parameters:
+  ///   - texts: with the positions that are scored, each 1 or more.
+  ///   - limit: as in the protocol `windows`.
+  public init(separate texts: [(ids: [Int32], scored: [Range<Int>])], context: Int, limit: Int? = nil) {
+    let cut = texts.map { text in
+      (ids: Array(text.ids.prefix(context)), scored: text.scored.map { $0.clamped(to: 1..<max(1, context)) })
+    }
+    let usable = cut.indices.filter { index in cut[index].scored.contains { !$0.isEmpty } }
+    let average = usable.reduce(0) { $0 + cut[$1].scored.reduce(0) { $0 + $1.count } } / max(1, usable.count)
+    let taken = Self.spread(over: usable.count, limit: limit, perWindow: max(1, average)).map { usable[$0] }
+    indices = taken
+    windows = taken.map { cut[$0].ids }
+    scored = taken.map { cut[$0].scored.filter { !$0.isEmpty } }
     self.context = context
   }
 
@@ -60,5 +73,5 @@ public struct TokenWindows: Sendable, Equatable {
   }
 
   /// Tokens that are scored.
-  public var scoredCount: Int { windows.reduce(0) { $0 + max(0, $1.count - firstScored) } }
+  public var scoredCount: Int { scored.joined().reduce(0) { $0 + $1.count } }
 }

@@ -32,13 +32,28 @@ struct Verify: ParsableCommand {
   @Option(help: "UTF-8 text to score. Only --policy lossless needs none: it then compares digests.") var text: String?
   @Option(
     help:
+      "Score conversations instead: JSON lines of {\"messages\": [{\"role\": …, \"content\": …}]}, rendered as Meta's Llama 2 or 3 format has them; what the assistant says is scored."
+  )
+  var chat: String?
+  @Option(
+    help:
       "What the candidate is held to: \(Policy.builtIn.map(\.name).joined(separator: ", ")), or a YAML or JSON file.")
   var policy: String = "fp8"
-  @Option(help: "Tokens of a window, the begin-of-text token included.") var context: Int = 512
+  @Option(
+    help:
+      "Tokens of a window, the begin-of-text token included: 512 when absent; with --chat of a conversation, 8192 or what the model has positions for."
+  )
+  var context: Int?
   @Option(
     name: .customLong("protocol"),
     help: "How the text is cut and scored. windows: every token once. llama.cpp: as llama-perplexity does, to compare.")
   var rule: ScoringRule = .windows
+  @Flag(
+    name: .customLong("each-its-own-tokenizer"),
+    help:
+      "Compare models whose tokenizers differ: each reads the text in its own tokens, and only figures per character and per byte are given, without a verdict."
+  )
+  var eachItsOwnTokenizer = false
   @Option(help: "Score about so many tokens, in windows spread evenly over the text, instead of all.") var tokens: Int?
   @Option(help: "How products are computed. exact: as float32.") var compute: Compute = .exact
   @Option(help: "Emulate serving. activations=fp8: dynamic per-token e4m3 activations of FP8 layers.")
@@ -57,18 +72,29 @@ struct Verify: ParsableCommand {
   enum Emulation: String, ExpressibleByArgument, CaseIterable { case fp8Activations = "activations=fp8" }
 
   func validate() throws {
-    guard (2...1 << 20).contains(context) else { throw ValidationError("--context must be between 2 and 1048576") }
-    guard rule != .llamaCpp || context >= 3 else {
+    guard (2...1 << 20).contains(context ?? 512) else {
+      throw ValidationError("--context must be between 2 and 1048576")
+    }
+    guard rule != .llamaCpp || context ?? 512 >= 3 else {
       throw ValidationError("--context must be at least 3 with --protocol llama.cpp: a chunk of 2 scores no token")
     }
-    if text == nil {
+    guard text == nil || chat == nil else { throw ValidationError("--text and --chat are two ways; give one of them") }
+    guard chat == nil || rule == .windows else { throw ValidationError("--chat has no --protocol") }
+    if text == nil && chat == nil {
       guard policy == Policy.lossless.name, candidate != nil else {
         throw ValidationError("--text is needed; only two models under --policy lossless are compared without")
       }
       guard report == nil else { throw ValidationError("--report needs --text: without scores there is no report") }
     }
-    if imatrix != nil && (candidate != nil || report != nil || text == nil) {
-      throw ValidationError("--imatrix takes one model and --text, and makes no report")
+    if imatrix != nil && (candidate != nil || report != nil || text == nil && chat == nil) {
+      throw ValidationError("--imatrix takes one model and --text or --chat, and makes no report")
+    }
+    if eachItsOwnTokenizer {
+      guard candidate != nil, text != nil, rule == .windows, report == nil, tokens == nil, emulate == nil else {
+        throw ValidationError(
+          "--each-its-own-tokenizer takes two models and --text, and neither --protocol, --tokens, --emulate nor --report"
+        )
+      }
     }
     if let tokens, tokens < 1 { throw ValidationError("--tokens must be positive") }
   }
@@ -82,16 +108,25 @@ struct Verify: ParsableCommand {
       let interruption = Interruption()
       interruption.listen()
       let policy = try Policy(argument: policy)
-      guard let text else { return try compareDigests(console, interruption) }
+      guard let text = text ?? chat else { return try compareDigests(console, interruption) }
       let line = ProgressLine(console: console)
       defer { line.finish() }
+      let model = try Checkpoint(path: base)
       let request = VerificationRequest(
-        base: try Checkpoint(path: base), candidate: try candidate.map { try Checkpoint(path: $0) }, textPath: text,
-        policy: policy, context: context, rule: rule, tokenLimit: tokens,
+        base: model, candidate: try candidate.map { try Checkpoint(path: $0) }, textPath: text, policy: policy,
+        context: context ?? (chat == nil ? 512 : min(8192, model.maximumPositions)), rule: chat == nil ? rule : .chat,
+        tokenLimit: tokens,
         emulatesFP8Activations: emulate == .fp8Activations, threads: shared.threads,
         maximumMemory: shared.maximumMemory.bytes)
       for note in request.base.notes + (request.candidate?.notes ?? []) { console.remark("warning: \(note)") }
       if let imatrix { return try collect(request, into: imatrix, console, interruption, line) }
+      if eachItsOwnTokenizer {
+        let result = try OwnTokenizers(request, checkCancellation: { try interruption.check() }) {
+          line.update($0, done: $1, total: $2, unit: .layers)
+        }
+        line.finish()
+        return try console.result(shared.json ? result.document.serialized() : result.summary)
+      }
       let result = try request.run(checkCancellation: { try interruption.check() }) {
         line.update($0, done: $1, total: $2, unit: .layers)
       }
@@ -154,7 +189,15 @@ struct Verify: ParsableCommand {
   }
 }
 
-extension ScoringRule: ExpressibleByArgument {}
+extension ScoringRule: ExpressibleByArgument {
+  /// Conversations come by an option of their own.
+  public init?(argument: String) {
+    guard let rule = ScoringRule(rawValue: argument), rule != .chat else { return nil }
+    self = rule
+  }
+
+  public static var allValueStrings: [String] { allCases.filter { $0 != .chat }.map(\.rawValue) }
+}
 
 extension MemoryFailure: ExitStatusError {
   public var exitStatus: ExitStatus { .usage }

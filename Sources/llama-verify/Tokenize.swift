@@ -8,19 +8,35 @@ internal import Tokenizers
 struct Tokenize: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Print the token ids of texts read from standard input.",
-    discussion: "Each line of input is one text as hexadecimal digits of its UTF-8 bytes; each line of output its ids.")
+    discussion:
+      "Each line of input is one text as hexadecimal digits of its UTF-8 bytes; each line of output its ids. With --chat each line is one conversation in JSON, and what llama-verify --chat scores has a star behind its id."
+  )
 
   @Argument(help: "A checkpoint directory, or a tokenizer file.") var model: String
+
+  @Flag(help: "Read conversations, as llama-verify --chat does.") var chat = false
 
   func run() throws {
     let console = Console(program: "llama-verify", isQuiet: false)
     try console.run {
       let tokenizer = try tokenizer()
+      if chat { return try renderChats(tokenizer, console) }
       while let line = readLine() {
         guard let bytes = Self.bytes(line) else { throw UsageFailure("a line is not hexadecimal: \(line.prefix(40))") }
         let ids = tokenizer.encode(RepairedText(repairing: bytes).bytes)
         try console.result(ids.map(String.init).joined(separator: " ") + "\n")
       }
+    }
+  }
+
+  private func renderChats(_ tokenizer: any Tokenizer, _ console: Console) throws {
+    let format = try ChatFormat(of: tokenizer)
+    while let line = readLine() {
+      let messages = try ChatMessage.conversation(parsing: Array(line.utf8))
+      let rendering = try format.render(messages, with: tokenizer)
+      let scored = Set(rendering.scored.joined())
+      let ids = rendering.ids.enumerated().map { "\($1)" + (scored.contains($0) ? "*" : "") }
+      try console.result(ids.joined(separator: " ") + "\n")
     }
   }
 

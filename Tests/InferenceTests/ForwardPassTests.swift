@@ -183,7 +183,7 @@ struct TokenWindowsTests {
     let ids = (1...10).map(Int32.init)
     let windows = TokenWindows(ids: ids, context: 4, beginOfText: 99)
     #expect(windows.windows == [[99, 1, 2, 3], [99, 4, 5, 6], [99, 7, 8, 9], [99, 10]])
-    #expect(windows.starts == [0, 3, 6, 9])
+    #expect(windows.indices == [0, 1, 2, 3] && windows.scored == [[1..<4], [1..<4], [1..<4], [1..<2]])
     #expect(windows.scoredCount == 10)
     #expect(TokenWindows(ids: Array(ids.prefix(3)), context: 4, beginOfText: 99).windows == [[99, 1, 2, 3]])
     #expect(TokenWindows(ids: [], context: 4, beginOfText: 99).windows.isEmpty)
@@ -195,11 +195,42 @@ struct TokenWindowsTests {
     let windows = TokenWindows(ids: ids, context: 11, beginOfText: -1, limit: limit)
     let wanted = min(100, (limit + 9) / 10)
     #expect(windows.windows.count == wanted)
-    #expect(windows.starts == windows.starts.sorted() && Set(windows.starts).count == wanted)
+    // The first scored id is its place in the text.
+    let starts = windows.windows.map { Int($0[1]) }
+    #expect(starts == starts.sorted() && Set(starts).count == wanted)
     // The middle of what is chosen is the middle of the text, and gaps differ by one window at most.
-    let centres = windows.starts.map { Double($0) + 5 }
+    let centres = starts.map { Double($0) + 5 }
     #expect(abs(centres.reduce(0, +) / Double(wanted) - 500) <= 10)
-    let gaps = zip(windows.starts.dropFirst(), windows.starts).map { $0 - $1 }
+    let gaps = zip(starts.dropFirst(), starts).map { $0 - $1 }
     #expect((gaps.max() ?? 0) - (gaps.min() ?? 0) <= 10)
+  }
+
+  @Test("Conversations are windows of their own, cut at the context, and left out where nothing in them is scored")
+  func separate() {
+    let texts: [(ids: [Int32], scored: [Range<Int>])] = [
+      ([9, 1, 2, 3], [2..<4]), ([9, 1], []), ([9, 1, 2, 3, 4, 5, 6, 7], [1..<2, 4..<8]),
+      ([9, 1, 2, 3, 4, 5, 6], [6..<7]),
+    ]
+    let windows = TokenWindows(separate: texts, context: 6)
+    #expect(windows.windows == [[9, 1, 2, 3], [9, 1, 2, 3, 4, 5]])
+    #expect(windows.scored == [[2..<4], [1..<2, 4..<6]] && windows.indices == [0, 2] && windows.scoredCount == 5)
+    #expect(TokenWindows(separate: texts, context: 6, limit: 1).indices == [2])
+    #expect(TokenWindows(separate: [], context: 6).windows.isEmpty)
+  }
+
+  @Test("Tokens chosen one by one score what they score when all are")
+  func chosen() throws {
+    let seed = SeededRandom.freshSeed()
+    let configuration = ModelCase("small").configuration
+    let scorer = try LockstepScorer(
+      base: RandomModel(configuration, seed: seed), candidate: RandomModel(configuration, seed: seed &+ 1),
+      settings: ForwardSettings(threads: 2))
+    let windows: [[Int32]] = [[0, 1, 2, 3, 4, 5], [5, 4, 3], [1, 2, 3, 4]]
+    var (all, some) = (TokenScoring(), TokenScoring())
+    try scorer.score(windows, into: &all)
+    try scorer.score(windows, scored: [[1..<2, 4..<6], [], [3..<4]], into: &some)
+    let chosen = [0, 3, 4, 9]
+    #expect(some.baseNLL == chosen.map { all.baseNLL[$0] } && some.divergence == chosen.map { all.divergence[$0] })
+    #expect(some.position == [1, 4, 5, 3] && some.window == [0, 0, 0, 2])
   }
 }

@@ -45,8 +45,8 @@ struct LlamaCppProtocolTests {
       chunksOf: Array(expected.ids), context: expected.context, beginOfText: expected.beginOfText)
     #expect(windows.windows == expected.windows)
     #expect(windows.indices == Array(0..<expected.windows.count))
-    #expect(windows.windows.map { Array($0.dropFirst(windows.firstScored)) } == expected.scored)
-    #expect(windows.starts == expected.scored.map { Int($0[0]) - 1 })
+    let scored = zip(windows.windows, windows.scored).map { window, ranges in ranges.joined().map { window[$0] } }
+    #expect(scored == expected.scored)
     #expect(windows.scoredCount == expected.scored.joined().count)
   }
 
@@ -80,7 +80,7 @@ struct LlamaCppProtocolTests {
     let windows = TokenWindows(chunksOf: ids, context: context, beginOfText: beginOfText)
     var scoring = TokenScoring()
     try LockstepScorer(base: base, candidate: candidate, settings: ForwardSettings(threads: 2)).score(
-      windows.windows, firstScored: windows.firstScored, into: &scoring)
+      windows.windows, scored: windows.scored, into: &scoring)
 
     let stream = (beginOfText.map { [$0] } ?? []) + ids
     var token = 0

@@ -123,6 +123,9 @@ public struct Checkpoint: Sendable {
     fileName.hasSuffix(".gguf") && fileName != ".gguf" ? String(fileName.dropLast(5)) : nil
   }
 
+  /// Positions that the configuration says the model was made for.
+  public var maximumPositions: Int { configuration.maximumPositions }
+
   /// The tensor of a role; nil when the model has none (a tied head).
   public func tensor(_ role: TensorRole) -> LogicalTensor? { tensors.first { $0.role == role } }
 }

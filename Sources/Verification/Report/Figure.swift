@@ -11,6 +11,9 @@ enum Figure {
     return String(format: "%.\(digits)f", value)
   }
 
+  /// The same with a sign in any case.
+  static func signed(_ value: Double, _ digits: Int) -> String { (value >= 0 ? "+" : "") + fixed(value, digits) }
+
   /// About `digits` significant digits; powers of ten outside 0.001…100,000.
   static func significant(_ value: Double, _ digits: Int = 4) -> String {
     guard value.isFinite, value != 0 else { return value == 0 ? "0" : fixed(value, 0) }

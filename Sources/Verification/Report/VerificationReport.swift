@@ -61,7 +61,7 @@ public struct VerificationReport: Sendable {
     precondition(scores.hasCandidate == (subject.candidate != nil), "scores and subject disagree on the candidate")
     self.subject = subject
     tokens = scores.count
-    windows = scores.windows.count
+    windows = scores.windowCount
     let finite = Self.finiteGate(scores, layers: subject.layers)
     guard finite.outcome == .pass else {
       (base, drift) = (nil, nil)
@@ -80,7 +80,7 @@ public struct VerificationReport: Sendable {
     let drift = DriftStatistics(
       scores, base: nll, context: subject.scoring.context, text: subject.text, bootstrap: subject.bootstrap)
     self.drift = drift
-    let judge = Judge(policy: subject.policy, drift: drift, tokens: scores.count, windows: scores.windows.count)
+    let judge = Judge(policy: subject.policy, drift: drift, tokens: scores.count, windows: scores.windowCount)
     judgement = Judgement(gates: [finite] + judge.gates(), alone: false)
     warnings = Self.warnings(drift)
   }

@@ -12,6 +12,7 @@ public struct VerificationRequest: Sendable {
   public var base: Checkpoint
   /// Nil for the perplexity of one model alone.
   public var candidate: Checkpoint?
+  /// A text; conversations in JSON lines where the rule is `.chat`.
   public var textPath: String
   public var policy: Policy
   /// Tokens of a window, the begin-of-text token included; at least 2, and 3 with `.llamaCpp`.
@@ -82,8 +83,11 @@ extension VerificationRequest {
       candidate: try candidate.map { try CheckpointWeights($0, emulatingActivations: emulatesFP8Activations) },
       settings: settings)
     let groups = try windowGroups(text.windows.windows, tokensPerChunk: chunk)
+    var first = 0
     for (index, group) in groups.enumerated() {
-      try scorer.score(group, firstScored: text.windows.firstScored, into: &scoring) { done, of in
+      let scored = Array(text.windows.scored[first..<first + group.count])
+      first += group.count
+      try scorer.score(group, scored: scored, into: &scoring) { done, of in
         progress("forward", UInt64(index * of + done), UInt64(groups.count * of))
       }
     }

@@ -38,6 +38,8 @@ public enum ScoringRule: String, Sendable, CaseIterable {
   /// What llama.cpp's `llama-perplexity` does: chunks of context tokens, the begin-of-text token in place of each one's
   /// first; only the second half is scored.
   case llamaCpp = "llama.cpp"
+  /// Conversations, each a window; only what the assistant says is scored.
+  case chat
 }
 
 /// How text became windows.

@@ -29,7 +29,8 @@ public struct TokenFlags: Sendable, Equatable {
   public var top5Overlap: Int { Int(rawValue >> 4) }
 }
 
-/// One window of the text: the tokens that were scored in it, which stand together in the arrays of `TokenScores`.
+/// One window of the text, or a part of one: tokens that were scored in it, which stand together in the arrays of
+/// `TokenScores`. Parts of a window have its index and follow one another.
 public struct ScoredWindow: Sendable, Equatable {
   /// Which window of the text this is, counted from 0. Windows may be missing when only part of the text was scored.
   public let index: Int
@@ -65,6 +66,11 @@ public struct TokenScores: Sendable, Equatable {
   public let hasCandidate: Bool
 
   public var count: Int { baseNLL.count }
+
+  /// Windows, however many parts of each were scored.
+  public var windowCount: Int {
+    windows.indices.count { $0 == 0 || windows[$0].index != windows[$0 - 1].index }
+  }
 
   /// Empty scores, to be filled window by window.
   public init(hasCandidate: Bool) { self.hasCandidate = hasCandidate }

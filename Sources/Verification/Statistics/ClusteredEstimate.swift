@@ -80,12 +80,20 @@ package struct WindowTotals: Sendable, Equatable {
 
   package init(_ values: [Double], windows: [ScoredWindow]) {
     var start = 0
+    var last: Int?
     for window in windows {
       var sum = 0.0
       for index in start..<start + window.count { sum += values[index] }
-      sums.append(sum)
-      sizes.append(Double(window.count))
       start += window.count
+      // Parts of one window are one cluster.
+      if last == window.index {
+        sums[sums.count - 1] += sum
+        sizes[sizes.count - 1] += Double(window.count)
+      } else {
+        sums.append(sum)
+        sizes.append(Double(window.count))
+      }
+      last = window.index
     }
     precondition(start == values.count, "the windows hold \(start) tokens, \(values.count) values came")
   }
