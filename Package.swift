@@ -19,6 +19,7 @@ let warningsAreErrors: [CSetting] = [.enableWarning("all"), .enableWarning("extr
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
+let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
 let mustache: Target.Dependency = .product(name: "Mustache", package: "swift-mustache")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
@@ -38,6 +39,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
   ],
@@ -56,7 +58,7 @@ let package = Package(
 
     // The model, its text and its numbers: no files.
     .target(name: "Llama", dependencies: ["ByteIO", "Tensors"], swiftSettings: safe),
-    .target(name: "Tokenizers", dependencies: ["ByteIO", heap], swiftSettings: safe),
+    .target(name: "Tokenizers", dependencies: ["ByteIO", heap, protobuf], swiftSettings: safe),
     .target(name: "Quantization", dependencies: ["ByteIO", "Tensors", "Kernels"], swiftSettings: safe),
 
     // Formats and model meet here.

@@ -16,6 +16,10 @@ public protocol Tokenizer: Sendable {
   /// Tokens that stand for no text of their own, by ascending id.
   var specialTokens: [SpecialToken] { get }
 
+  /// What `encode` puts in front of a text before it looks for tokens: the space of most SentencePiece models, or nothing.
+  /// It is in the bytes of the first token.
+  var textPrefix: [UInt8] { get }
+
   /// The ids of plain text. Nothing is added in front or behind, and text that looks like a special token is text.
   ///
   /// Ill-formed UTF-8 is read as `RepairedText` states: each maximal subpart of an ill-formed sequence becomes U+FFFD.
@@ -23,7 +27,8 @@ public protocol Tokenizer: Sendable {
   func encode(_ text: [UInt8]) -> [Int32]
 
   /// The bytes of `ids`, one after the other; a special token stands for its own name. The bytes need not be
-  /// well-formed UTF-8 when `ids` do not come from a text.
+  /// well-formed UTF-8 when `ids` do not come from a text. In SentencePiece models the text prefix is dropped, and
+  /// special tokens stand for what the library gives for them.
   /// - Throws: `ParseFailure` for an id that the vocabulary does not have; its `offset` is the index in `ids`.
   func decode(_ ids: [Int32]) throws(ParseFailure) -> [UInt8]
 
@@ -34,6 +39,10 @@ public protocol Tokenizer: Sendable {
   /// Names of special tokens are left out, because Meta's and Hugging Face's releases of one vocabulary name some
   /// reserved tokens differently; their ids are in.
   var canonicalForm: [UInt8] { get }
+}
+
+extension Tokenizer {
+  public var textPrefix: [UInt8] { [] }
 }
 
 /// A token outside the text's own vocabulary, such as `<|begin_of_text|>`.
@@ -55,4 +64,6 @@ public enum TokenizerLimits {
   public static let tokenBytes = 512
   /// Merge rules (Llama 3: 280,147).
   public static let merges = 1 << 24
+  /// Sum of the squared lengths of a SentencePiece model's pieces in bytes (Llama 2: 1.5 million).
+  public static let squaredPieceBytes = 1 << 32
 }
