@@ -42,7 +42,6 @@ struct HostileKeys: Sendable, CustomTestStringConvertible {
 }
 
 private let hostileKeys: [HostileKeys] = [
-  HostileKeys("SentencePiece", "model", "SentencePiece") { $0.with { $0.model = "llama" } },
   HostileKeys("WordPiece", "model", "\"bert\"") { $0.with { $0.model = "bert" } },
   HostileKeys("another split", "pre", "\"qwen2\"") { $0.with { $0.pre = "qwen2" } },
   HostileKeys("no split", "pre", "missing") { $0.with { $0.pre = nil } },

@@ -14,6 +14,9 @@ extension TokenizerKeys {
   ///   - special: ids from elsewhere, such as `config.json`.
   ///   - chatTemplate: the text of `chat_template.jinja`, if there is one.
   ///   - vocabularySize: rows of the model's embedding; nil for as many as there are ids.
+  ///
+  /// Of a tokenizer that was made of a SentencePiece model, the keys are that model's, with scores that say in which order
+  /// pieces are made.
   /// - Throws: `ParseFailure` for what `BytePairTokenizer.init(tokenizerJSON:)` refuses, and for what the keys cannot
   ///   say: a tokenizer that does not take whole pieces (`ignore_merges`), added tokens that take in white space or
   ///   only whole words, two tokens of one text, a begin of text other than the one put in front, no end of text.
@@ -22,6 +25,14 @@ extension TokenizerKeys {
     special: SpecialTokenIDs = SpecialTokenIDs(), chatTemplate: String? = nil, vocabularySize: Int? = nil
   ) throws(ParseFailure) {
     let document = try JSONValue(parsing: tokenizerJSON)
+    if SentencePieceRules.apply(to: document) {
+      try Self.checkAddedTokens(document["added_tokens"])
+      try self.init(
+        try SentencePieceVocabulary(tokenizerJSON: document), try TokenizerConfiguration(tokenizerConfig),
+        elsewhere: special.filled(from: try TokenizerConfiguration.ids(generationConfig: generationConfig)),
+        chatTemplate: chatTemplate, vocabularySize: vocabularySize)
+      return
+    }
     let parts = try VocabularyParts(tokenizerJSON: document)
     guard parts.takesWholePieces else {
       throw ParseFailure(
@@ -109,7 +120,7 @@ extension TokenizerKeys {
 
   /// Names that llama.cpp's converter takes for control tokens even where the file does not say so. The second form
   /// has full-width bars, as DeepSeek's tokens do.
-  private static func looksSpecial(_ text: String) -> Bool {
+  static func looksSpecial(_ text: String) -> Bool {
     let text = Array(text.utf8)
     return [("<|", "|>"), ("<\u{FF5C}", "\u{FF5C}>")].contains {
       text.starts(with: $0.0.utf8) && text.reversed().starts(with: $0.1.utf8.reversed())

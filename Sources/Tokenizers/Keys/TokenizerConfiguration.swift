@@ -1,9 +1,21 @@
 internal import ByteIO
 
+/// A token that stands beside a tokenizer's own.
+struct AddedPiece {
+  let id: Int
+  let text: String
+  let isSpecial: Bool
+}
+
 /// What the keys take from `tokenizer_config.json`.
 struct TokenizerConfiguration {
   private var texts: [(name: String, text: String)] = []
   private(set) var addsBeginOfText: Bool?
+  private(set) var addsEndOfText: Bool?
+  /// `add_prefix_space`, of SentencePiece models.
+  private(set) var addsSpacePrefix: Bool?
+  /// `added_tokens_decoder`, in the order of the file.
+  private(set) var added: [AddedPiece] = []
   private(set) var chatTemplate: String?
   private(set) var namedChatTemplates: [String: String] = [:]
 
@@ -21,7 +33,29 @@ struct TokenizerConfiguration {
       texts.append((name, text))
     }
     addsBeginOfText = document["add_bos_token"]?.bool
+    addsEndOfText = document["add_eos_token"]?.bool
+    addsSpacePrefix = document["add_prefix_space"]?.bool
+    for (key, value) in document["added_tokens_decoder"]?.object?.members ?? [] {
+      guard let id = Int(key), let text = value["content"]?.string else {
+        throw ParseFailure("an entry without id and content", file: Self.file, item: "added_tokens_decoder")
+      }
+      added.append(AddedPiece(id: id, text: text, isSpecial: value["special"]?.bool ?? false))
+    }
     try readTemplates(document["chat_template"])
+  }
+
+  /// `added_tokens.json`: texts and ids.
+  static func added(addedTokens bytes: [UInt8]?) throws(ParseFailure) -> [AddedPiece] {
+    guard let bytes else { return [] }
+    let file = "added_tokens.json"
+    var added: [AddedPiece] = []
+    for (text, value) in try document(bytes, file).object?.members ?? [] {
+      guard let id = value.integer else {
+        throw ParseFailure("\(value.serialized(.compact)) is no token id", file: file, item: text)
+      }
+      added.append(AddedPiece(id: id, text: text, isSpecial: false))
+    }
+    return added
   }
 
   private static func document(_ bytes: [UInt8], _ file: String) throws(ParseFailure) -> JSONValue {
@@ -49,16 +83,19 @@ struct TokenizerConfiguration {
 
   /// The ids of the tokens named. Padding and unknown tokens that are no added tokens are left out, as llama.cpp's
   /// converter leaves them; without begin and end a model could not be used.
-  func ids(in added: AddedTokens) throws(ParseFailure) -> SpecialTokenIDs {
+  func ids(in added: AddedTokens) throws(ParseFailure) -> SpecialTokenIDs { try ids { added.id(of: $0) } }
+
+  /// - Parameter id: the id of a text.
+  func ids(_ id: (String) -> Int32?) throws(ParseFailure) -> SpecialTokenIDs {
     var ids = SpecialTokenIDs()
     for (name, text) in texts {
-      let id = added.id(of: text).map { UInt32($0) }
+      let id = id(text).map { UInt32($0) }
       switch name {
       case "unk_token": ids.unknown = id
       case "pad_token": ids.padding = id
       default:
         guard let id else {
-          throw ParseFailure("\"\(text)\" is no added token of tokenizer.json", file: Self.file, item: name)
+          throw ParseFailure("\"\(text)\" is no added token of the tokenizer", file: Self.file, item: name)
         }
         if name == "bos_token" { ids.beginOfText = id } else { ids.endOfText = id }
       }

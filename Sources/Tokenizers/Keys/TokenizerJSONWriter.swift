@@ -1,12 +1,13 @@
 public import ByteIO
 
 extension TokenizerKeys {
-  /// A complete `tokenizer.json`, as Hugging Face's tokenizers library reads it for Llama 3. It means what the keys
-  /// mean. Rows without a token are not in it.
+  /// A complete `tokenizer.json`, as Hugging Face's tokenizers library reads it for Llama 3, or for Llama 2 when the keys
+  /// are a SentencePiece model's (`sentencePieceJSON`). It means what the keys mean. Rows without a token are not in it.
   ///
   /// Merge rules are written as `"a b"`, which all versions of the library read.
-  /// - Throws: `ParseFailure` for what `BytePairTokenizer.init(_:)` refuses.
+  /// - Throws: `ParseFailure` for what `tokenizer()` refuses.
   public func tokenizerJSON() throws(ParseFailure) -> [UInt8] {
+    if isSentencePiece { return try sentencePieceJSON() }
     let parts = try VocabularyParts(self)
     _ = try singleBytes(of: parts.tokens)
     let document: JSONValue = [
@@ -42,15 +43,19 @@ extension TokenizerKeys {
   private static func postProcessor(_ parts: VocabularyParts) -> JSONValue {
     let bytes: JSONValue = ["type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true]
     guard let prefix = parts.prefix, let text = parts.added.text(of: prefix) else { return bytes }
+    return ["type": "Sequence", "processors": [bytes, template(prefix, text)]]
+  }
+
+  /// The step that puts a token in front of every text.
+  static func template(_ prefix: Int32, _ text: String) -> JSONValue {
     func begin(_ type: JSONValue) -> JSONValue { ["SpecialToken": ["id": .string(text), "type_id": type]] }
     func sequence(_ name: JSONValue, _ type: JSONValue) -> JSONValue { ["Sequence": ["id": name, "type_id": type]] }
     let token: JSONValue = ["id": .string(text), "ids": [.number(JSONNumber(prefix))], "tokens": [.string(text)]]
-    let template: JSONValue = [
+    return [
       "type": "TemplateProcessing", "single": [begin(0), sequence("A", 0)],
       "pair": [begin(0), sequence("A", 0), begin(1), sequence("B", 1)],
       "special_tokens": .object(JSONObject([(key: text, value: token)])),
     ]
-    return ["type": "Sequence", "processors": [bytes, template]]
   }
 
   /// The texts are well-formed: they were read.
@@ -76,28 +81,46 @@ extension TokenizerKeys {
   ///
   /// A padding or unknown token that is a normal token is left out; its id belongs in the model's configuration.
   /// - Parameter maximumLength: `model_max_length`, in tokens; left out if nil.
-  /// - Throws: `ParseFailure` for what `BytePairTokenizer.init(_:)` refuses, and for an end of text that is missing or
-  ///   no special token.
+  /// - Throws: `ParseFailure` for what `tokenizer()` refuses, and for an end of text that is missing or no special token.
   public func tokenizerConfiguration(maximumLength: Int? = nil) throws(ParseFailure) -> [UInt8] {
-    let added = try VocabularyParts(self).added
-    func text(_ id: UInt32?) -> String? { id.flatMap { Int32(exactly: $0) }.flatMap { added.text(of: $0) } }
-    guard let end = text(special.endOfText) else {
+    let special = try specialTexts()
+    func text(_ id: UInt32?) -> String? { id.flatMap { special[$0] } }
+    let ids = self.special
+    guard let end = text(ids.endOfText) else {
       throw ParseFailure(
-        special.endOfText.map { "token \($0), which ends a text, is not special" } ?? "no token ends a text",
-        item: special.all[1].key)
+        ids.endOfText.map { "token \($0), which ends a text, is not special" } ?? "no token ends a text",
+        item: ids.all[1].key)
     }
     var object = JSONObject()
-    if addsBeginOfText == false { object["add_bos_token"] = false }
-    object["bos_token"] = text(special.beginOfText).map { .string($0) }
+    if addsBeginOfText == false || isSentencePiece { object["add_bos_token"] = .bool(addsBeginOfText ?? true) }
+    if let addsEndOfText { object["add_eos_token"] = .bool(addsEndOfText) }
+    object["add_prefix_space"] = addsSpacePrefix.map { .bool($0) }
+    object["bos_token"] = text(ids.beginOfText).map { .string($0) }
     object["chat_template"] = templates
-    object["clean_up_tokenization_spaces"] = true
+    object["clean_up_tokenization_spaces"] = .bool(!isSentencePiece)
     object["eos_token"] = .string(end)
     object["model_input_names"] = ["input_ids", "attention_mask"]
     object["model_max_length"] = maximumLength.map { .number(JSONNumber($0)) }
-    object["pad_token"] = text(special.padding).map { .string($0) }
-    object["tokenizer_class"] = "PreTrainedTokenizerFast"
-    object["unk_token"] = text(special.unknown).map { .string($0) }
+    object["pad_token"] = text(ids.padding).map { .string($0) }
+    // Without a tokenizer.json, only the slow class reads a tokenizer.model.
+    let hasJSON = !isSentencePiece || (try? sentencePieceJSON()) != nil
+    object["tokenizer_class"] = hasJSON ? "PreTrainedTokenizerFast" : "LlamaTokenizer"
+    object["unk_token"] = text(ids.unknown).map { .string($0) }
     return Array(JSONValue.object(object).serialized(.indented).utf8)
+  }
+
+  /// Texts of the tokens that stand beside the vocabulary, by id.
+  private func specialTexts() throws(ParseFailure) -> [UInt32: String] {
+    var texts: [UInt32: String] = [:]
+    if isSentencePiece {
+      let pieces = try SentencePieceVocabulary(self).pieces
+      for (id, piece) in pieces.enumerated() where piece.kind.isSpecial || piece.kind == .userDefined {
+        texts[UInt32(id)] = tokens.text(at: id)
+      }
+    } else {
+      for token in try VocabularyParts(self).added.tokens { texts[UInt32(token.id)] = token.text }
+    }
+    return texts
   }
 
   private var templates: JSONValue? {

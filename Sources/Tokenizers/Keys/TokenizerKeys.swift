@@ -1,25 +1,33 @@
+public import ByteIO
+
 /// A tokenizer as a GGUF holds it, in the keys under `tokenizer.ggml` and `tokenizer.chat_template`: plain values, which
-/// nothing has checked yet. `BytePairTokenizer.init(_:)` and the functions that make files check them.
+/// nothing has checked yet. `tokenizer()` and the functions that make files check them.
 ///
-/// Represented is Llama 3's byte-level BPE: model `gpt2`, split `llama-bpe`. SentencePiece models (`llama`) are refused
-/// by name.
+/// Represented are Llama 3's byte-level BPE (model `gpt2`, split `llama-bpe`) and SentencePiece BPE (model `llama`).
 public struct TokenizerKeys: Sendable, Hashable {
   /// `tokenizer.ggml.model`.
   public var model: String
   /// `tokenizer.ggml.pre`: how text is split, and that a piece that is a token as a whole is that token.
   public var pre: String?
-  /// `tokenizer.ggml.tokens`, by id: normal ones in the byte alphabet of GPT-2, others as they are.
+  /// `tokenizer.ggml.tokens`, by id. Of byte-level BPE: normal ones in the byte alphabet of GPT-2, others as they are. Of
+  /// SentencePiece: as the model has them, user-defined ones with spaces for U+2581.
   public var tokens: ByteStrings
   /// `tokenizer.ggml.token_type`, as long as `tokens`; see `TokenKind`.
   public var types: [Int32]
-  /// `tokenizer.ggml.scores`. BPE has none.
+  /// `tokenizer.ggml.scores` of SentencePiece models: the piece of the highest score is made first.
   public var scores: [Float]?
-  /// `tokenizer.ggml.merges` by rank: both parts in the byte alphabet, a space between them.
+  /// `tokenizer.ggml.merges` by rank: both parts in the byte alphabet, a space between them. Empty for SentencePiece.
   public var merges: ByteStrings
   /// `tokenizer.ggml.bos_token_id` and the like.
   public var special: SpecialTokenIDs
-  /// `tokenizer.ggml.add_bos_token`: whether a text gets the begin-of-text token in front. Nil is true for `llama-bpe`.
+  /// `tokenizer.ggml.add_bos_token`: whether a text gets the begin-of-text token in front. Nil is true.
   public var addsBeginOfText: Bool?
+  /// `tokenizer.ggml.add_eos_token`. Nil is false.
+  public var addsEndOfText: Bool?
+  /// `tokenizer.ggml.add_space_prefix`, of SentencePiece models. Nil is true.
+  public var addsSpacePrefix: Bool?
+  /// `tokenizer.ggml.remove_extra_whitespaces`, of SentencePiece models. Nil is false. llama.cpp does not look at it there.
+  public var removesExtraSpaces: Bool?
   /// `tokenizer.chat_template`.
   public var chatTemplate: String?
   /// `tokenizer.chat_template.NAME`, by name.
@@ -28,7 +36,8 @@ public struct TokenizerKeys: Sendable, Hashable {
   public init(
     model: String = byteLevelModel, pre: String? = llama3Split, tokens: ByteStrings, types: [Int32],
     scores: [Float]? = nil, merges: ByteStrings, special: SpecialTokenIDs = SpecialTokenIDs(),
-    addsBeginOfText: Bool? = nil, chatTemplate: String? = nil, namedChatTemplates: [String: String] = [:]
+    addsBeginOfText: Bool? = nil, addsEndOfText: Bool? = nil, addsSpacePrefix: Bool? = nil,
+    removesExtraSpaces: Bool? = nil, chatTemplate: String? = nil, namedChatTemplates: [String: String] = [:]
   ) {
     self.model = model
     self.pre = pre
@@ -38,6 +47,9 @@ public struct TokenizerKeys: Sendable, Hashable {
     self.merges = merges
     self.special = special
     self.addsBeginOfText = addsBeginOfText
+    self.addsEndOfText = addsEndOfText
+    self.addsSpacePrefix = addsSpacePrefix
+    self.removesExtraSpaces = removesExtraSpaces
     self.chatTemplate = chatTemplate
     self.namedChatTemplates = namedChatTemplates
   }
@@ -46,6 +58,9 @@ public struct TokenizerKeys: Sendable, Hashable {
   public static let byteLevelModel = "gpt2"
   /// Llama 3's split pattern. llama.cpp takes `llama3Aliases` for the same.
   public static let llama3Split = "llama-bpe"
+  /// SentencePiece, and how its text is split: not at all.
+  public static let sentencePieceModel = "llama"
+  public static let sentencePieceSplit = "default"
   static let llama3Aliases = ["llama-bpe", "llama3", "llama-v3"]
 
   /// The names that failures give.
@@ -53,7 +68,19 @@ public struct TokenizerKeys: Sendable, Hashable {
   static let mergesKey = "tokenizer.ggml.merges"
 }
 
-/// The values of `tokenizer.ggml.token_type`.
+extension TokenizerKeys {
+  /// The tokenizer that the keys describe.
+  /// - Throws: `ParseFailure` that names the key: a model that is neither `gpt2` nor `llama`, and what
+  ///   `BytePairTokenizer.init(_:)` and `SentencePieceTokenizer.init(_:)` refuse.
+  public func tokenizer() throws(ParseFailure) -> any Tokenizer {
+    if isSentencePiece { return try SentencePieceTokenizer(self) }
+    return try BytePairTokenizer(self)
+  }
+
+  public var isSentencePiece: Bool { model == Self.sentencePieceModel }
+}
+
+/// The values of `tokenizer.ggml.token_type`, which are those of SentencePiece's types of pieces.
 public enum TokenKind: Int32, Sendable, CaseIterable {
   case normal = 1
   case unknown = 2

@@ -16,12 +16,12 @@ enum PipelineRules {
     ParseFailure(message, item: item, advice: supported)
   }
 
-  private static func type(of step: JSONValue) -> String { step["type"]?.string ?? "without a type" }
+  static func type(of step: JSONValue) -> String { step["type"]?.string ?? "without a type" }
 
-  private static func isUnset(_ value: JSONValue?) -> Bool { value.map { $0.isNull } ?? true }
+  static func isUnset(_ value: JSONValue?) -> Bool { value.map { $0.isNull } ?? true }
 
   /// The steps of a `Sequence` under `list`, else the one step itself.
-  private static func steps(_ step: JSONValue, list: String) -> [JSONValue] {
+  static func steps(_ step: JSONValue, list: String) -> [JSONValue] {
     type(of: step) == "Sequence" ? step[list]?.array ?? [] : [step]
   }
 
