@@ -28,8 +28,11 @@ enum GGUFTokenizer {
       types: tokens.types?.map { Int32(clamping: $0) }
         ?? Array(repeating: TokenKind.normal.rawValue, count: tokens.tokens.count),
       scores: tokens.scores, merges: tokens.merges.map(strings) ?? ByteStrings(), special: special,
-      addsBeginOfText: try metadata.scalar(prefix + "add_bos_token"), chatTemplate: try metadata.string(template),
-      namedChatTemplates: named)
+      addsBeginOfText: try metadata.scalar(prefix + "add_bos_token"),
+      addsEndOfText: try metadata.scalar(prefix + "add_eos_token"),
+      addsSpacePrefix: try metadata.scalar(prefix + "add_space_prefix"),
+      removesExtraSpaces: try metadata.scalar(prefix + "remove_extra_whitespaces"),
+      chatTemplate: try metadata.string(template), namedChatTemplates: named)
   }
 
   private static func strings(_ array: GGUFArray) -> ByteStrings {
@@ -48,14 +51,19 @@ enum GGUFTokenizer {
     entries.append((prefix + "tokens", array(keys.tokens)))
     if let scores = keys.scores { entries.append((prefix + "scores", .array(GGUFArray(scores)))) }
     entries.append((prefix + "token_type", .array(GGUFArray(keys.types))))
-    entries.append((prefix + "merges", array(keys.merges)))
+    if !keys.isSentencePiece { entries.append((prefix + "merges", array(keys.merges))) }
     for (name, id) in [
       ("bos", keys.special.beginOfText), ("eos", keys.special.endOfText), ("eot", keys.special.endOfTurn),
       ("unknown", keys.special.unknown), ("padding", keys.special.padding),
     ] {
       if let id { entries.append((prefix + name + "_token_id", .uint32(id))) }
     }
-    if let adds = keys.addsBeginOfText { entries.append((prefix + "add_bos_token", .bool(adds))) }
+    for (name, value) in [
+      ("add_bos_token", keys.addsBeginOfText), ("add_eos_token", keys.addsEndOfText),
+      ("add_space_prefix", keys.addsSpacePrefix), ("remove_extra_whitespaces", keys.removesExtraSpaces),
+    ] {
+      if let value { entries.append((prefix + name, .bool(value))) }
+    }
     if let text = keys.chatTemplate { entries.append((template, GGUFValue(text))) }
     for (name, text) in keys.namedChatTemplates.sorted(by: { $0.key < $1.key }) {
       entries.append((template + "." + name, GGUFValue(text)))
@@ -73,34 +81,29 @@ extension Checkpoint {
   }
 
   private func tokenizerKeysOfFiles() throws -> TokenizerKeys? {
-    func contents(_ name: String) throws -> [UInt8]? {
-      guard let file = sidecars.first(where: { $0.name == name }) else { return nil }
-      return try file.contents(limit: Self.tokenizerLimit)
-    }
+    guard let source = try tokenizerSource() else { return nil }
     var special = SpecialTokenIDs()
     special.beginOfText = configuration.beginOfTextID.flatMap { UInt32(exactly: $0) }
     special.endOfText = configuration.endOfTextIDs.first.flatMap { UInt32(exactly: $0) }
-    let chatTemplate = try contents("chat_template.jinja").map { String(decoding: $0, as: UTF8.self) }
-    for name in Self.tokenizerNames {
-      guard let bytes = try contents(name) else { continue }
-      do throws(ParseFailure) {
-        if name.hasSuffix(".json") {
-          return try TokenizerKeys(
-            tokenizerJSON: bytes, tokenizerConfig: try config(contents), generationConfig: nil, special: special,
-            chatTemplate: chatTemplate, vocabularySize: configuration.vocabularySize)
-        }
+    let chatTemplate = try sidecarContents("chat_template.jinja").map { String(decoding: $0, as: UTF8.self) }
+    let config = try sidecarContents("tokenizer_config.json")
+    let size = configuration.vocabularySize
+    do throws(ParseFailure) {
+      if let files = source.sentencePiece {
         return try TokenizerKeys(
-          tiktoken: bytes, vocabularySize: configuration.vocabularySize, special: special, chatTemplate: chatTemplate)
-      } catch {
-        throw error.in(file: directory + "/" + name)
+          sentencePiece: files, special: special, chatTemplate: chatTemplate, vocabularySize: size)
       }
-    }
-    return nil
-  }
-
-  private func config(_ contents: (String) throws -> [UInt8]?) throws(ParseFailure) -> [UInt8]? {
-    do { return try contents("tokenizer_config.json") } catch {
-      throw ParseFailure("tokenizer_config.json cannot be read: \(error)")
+      switch try TokenizerFile(recognising: source.bytes) {
+      case .tokenizerJSON:
+        return try TokenizerKeys(
+          tokenizerJSON: source.bytes, tokenizerConfig: config, special: special, chatTemplate: chatTemplate,
+          vocabularySize: size)
+      case .tiktoken, .sentencePiece:
+        return try TokenizerKeys(
+          tiktoken: source.bytes, vocabularySize: size, special: special, chatTemplate: chatTemplate)
+      }
+    } catch {
+      throw error.in(file: source.file.path)
     }
   }
 
@@ -112,11 +115,18 @@ extension Checkpoint {
     do throws(ParseFailure) {
       switch layout {
       case .huggingFace, .compact:
-        return [
-          ("tokenizer.json", try keys.tokenizerJSON()),
-          ("tokenizer_config.json", try keys.tokenizerConfiguration(maximumLength: configuration.maximumPositions)),
-        ]
-      case .meta: return [("tokenizer.model", try keys.tiktokenModel())]
+        let config = try keys.tokenizerConfiguration(maximumLength: configuration.maximumPositions)
+        var files = [(name: "tokenizer_config.json", bytes: config)]
+        if keys.isSentencePiece {
+          files.append(("tokenizer.model", try keys.sentencePieceModel()))
+          // The model says all there is to say; merge rules cannot express every one.
+          if let json = try? keys.tokenizerJSON() { files.append(("tokenizer.json", json)) }
+        } else {
+          files.append(("tokenizer.json", try keys.tokenizerJSON()))
+        }
+        return files
+      case .meta:
+        return [("tokenizer.model", try keys.isSentencePiece ? keys.sentencePieceModel() : keys.tiktokenModel())]
       case .gguf: return []
       }
     } catch {

@@ -8,24 +8,52 @@ extension Checkpoint {
   /// Llama 3's tokenizer.json has 17 MB.
   static let tokenizerLimit = 256 << 20
 
+  /// The file that the tokenizer is read from.
+  struct TokenizerSource {
+    let file: SidecarFile
+    let bytes: [UInt8]
+    /// With what lies beside a SentencePiece model.
+    let sentencePiece: SentencePieceFiles?
+  }
+
+  /// A SentencePiece model before all others, since it alone holds the scores; else in the order of `tokenizerNames`.
+  func tokenizerSource() throws -> TokenizerSource? {
+    let files = try Self.tokenizerNames.compactMap { name in
+      try sidecars.first { $0.name == name }.map { file in
+        (file: file, bytes: try file.contents(limit: Self.tokenizerLimit))
+      }
+    }
+    if let (file, bytes) = files.first(where: { (try? TokenizerFile(recognising: $0.bytes)) == .sentencePiece }) {
+      let beside = SentencePieceFiles(
+        model: bytes, addedTokens: try sidecarContents("added_tokens.json"),
+        tokenizerConfig: try sidecarContents("tokenizer_config.json"))
+      return TokenizerSource(file: file, bytes: bytes, sentencePiece: beside)
+    }
+    return files.first.map { TokenizerSource(file: $0.file, bytes: $0.bytes, sentencePiece: nil) }
+  }
+
+  /// The bytes of a file that travels with the model; nil when there is none.
+  func sidecarContents(_ name: String) throws -> [UInt8]? {
+    try sidecars.first { $0.name == name }?.contents(limit: Self.tokenizerLimit)
+  }
+
   /// The tokenizer that travels with the model; nil when there is no tokenizer file.
   /// - Throws: `ParseFailure` for a file that is damaged or of an unsupported kind.
   public func tokenizer() throws -> (any Tokenizer)? {
     if let keys = tokenizerKeys {
-      do throws(ParseFailure) { return try BytePairTokenizer(keys) } catch { throw error.in(file: path) }
+      do throws(ParseFailure) { return try keys.tokenizer() } catch { throw error.in(file: path) }
     }
-    for name in Self.tokenizerNames {
-      if let file = sidecars.first(where: { $0.name == name }) { return try tokenizer(of: file) }
-    }
-    return nil
+    return try tokenizerSource().map { try tokenizer(of: $0) }
   }
 
-  private func tokenizer(of file: SidecarFile) throws -> any Tokenizer {
-    let bytes = try file.contents(limit: Self.tokenizerLimit)
-    do {
-      return try TokenizerFile.tokenizer(bytes, vocabularySize: configuration.vocabularySize)
+  private func tokenizer(of source: TokenizerSource) throws -> any Tokenizer {
+    do throws(ParseFailure) {
+      if let files = source.sentencePiece {
+        return try SentencePieceTokenizer(files, vocabularySize: configuration.vocabularySize)
+      }
+      return try TokenizerFile.tokenizer(source.bytes, vocabularySize: configuration.vocabularySize)
     } catch {
-      throw error.in(file: file.path)
+      throw error.in(file: source.file.path)
     }
   }
 
@@ -36,14 +64,11 @@ extension Checkpoint {
       // One that is of no kind that this version reads has no meaning to be told apart by.
       return (try? tokenizer()).flatMap { $0 }.map { SHA256Sum.hexadecimal(of: $0.canonicalForm) }
     }
-    guard let file = Self.tokenizerNames.lazy.compactMap({ name in sidecars.first { $0.name == name } }).first else {
-      return nil
-    }
+    guard let source = try tokenizerSource() else { return nil }
     do {
-      return SHA256Sum.hexadecimal(of: try tokenizer(of: file).canonicalForm)
-    } catch let failure as ParseFailure {
-      guard file.byteCount <= UInt64(Self.tokenizerLimit) else { throw failure }
-      return try "file:" + file.sha256()
+      return SHA256Sum.hexadecimal(of: try tokenizer(of: source).canonicalForm)
+    } catch is ParseFailure {
+      return "file:" + SHA256Sum.hexadecimal(of: source.bytes)
     }
   }
 }

@@ -176,6 +176,7 @@ struct OutputLayout {
     case .gguf:
       [
         "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
+        "added_tokens.json",
       ].contains(file.name)
     case .huggingFace, .meta: false
     }
