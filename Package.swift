@@ -130,8 +130,7 @@ let package = Package(
       name: "ConversionTests",
       dependencies: [
         "Conversion", "Checkpoints", "Quantization", "SafetensorsFormat", "TorchFormat", "GGUFFormat", "Kernels",
-        "Llama",
-        "Tensors", "ByteIO", "Support",
+        "Llama", "Tokenizers", "Tensors", "ByteIO", "Support",
       ],
       swiftSettings: base),
     .testTarget(

@@ -7,7 +7,7 @@ extension TokenizerKeys {
   /// The tokenizers library gives the ids of the model with it, with one exception: around user-defined pieces, where it
   /// treats each part of a text as a text of its own.
   /// - Throws: `ParseFailure` for what `SentencePieceTokenizer.init(_:)` refuses, and for what merge rules cannot say:
-  ///   unused pieces, and pieces with a character that is no piece itself.
+  ///   unused pieces, pieces with a character that is no piece itself, pieces of equal scores other than of spaces alone.
   func sentencePieceJSON() throws(ParseFailure) -> [UInt8] {
     let vocabulary = try SentencePieceVocabulary(self)
     let document: JSONValue = [
@@ -96,6 +96,15 @@ extension TokenizerKeys {
     cuts.sort {
       (ranks[Int($0.result)], -$0.leftCount, -$0.rightCount, $0.result)
         < (ranks[Int($1.result)], -$1.leftCount, -$1.rightCount, $1.result)
+    }
+    // Of pieces of spaces alone the leftmost is always the longest as well, which the rules come to.
+    for (cut, next) in zip(cuts, cuts.dropFirst()) where next.result != cut.result {
+      guard
+        ranks[Int(next.result)] != ranks[Int(cut.result)]
+          || [cut.result, next.result].allSatisfy({ vocabulary.pieces[Int($0)].isOnlySpaces })
+      else {
+        throw failure(next.result, "has the same score as the one with id \(cut.result); merge rules have an order")
+      }
     }
     return cuts.map {
       let text = vocabulary.pieces[Int($0.result)].text

@@ -5,8 +5,9 @@ extension SentencePieceTokenizer {
   /// normalizer (Prepend, Replace) or a pre-tokenizer (Metaspace).
   ///
   /// Pieces are made in the order of their merge rules, which stands for the scores. The list must have every way to make a
-  /// piece of two, and no piece's rules between those of another: then it says no more than scores do. Ids are those of
-  /// the tokenizers library; so with Metaspace, no space is put in front of a space.
+  /// piece of two, and no piece's rules between those of another, unless both are of spaces alone and runs of spaces come
+  /// to the same pieces: then it says no more than scores do. Ids are those of the tokenizers library; so with Metaspace,
+  /// no space is put in front of a space.
   /// - Throws: `ParseFailure` for JSON that is not valid, for any other kind of tokenizer (`item` is the member that says
   ///   so), for merge rules that are not those of scores, limits of `TokenizerLimits` exceeded.
   public init(tokenizerJSON bytes: [UInt8]) throws(ParseFailure) {
@@ -31,6 +32,9 @@ extension SentencePieceVocabulary {
       pieces[id].score = -Float(group ?? groups.count + id)
     }
     try self.init(pieces, settings, item: item)
+    guard groups.spaces.agree(with: SentencePieceModel(self)) else {
+      throw MergeGroups.failure("the rules cut runs of spaces otherwise than any scores do")
+    }
   }
 
   /// Vocabulary and added tokens by id, all of the score 0.
@@ -91,9 +95,12 @@ extension AddedTokens {
 
 /// Merge rules as an order of the pieces they make.
 private struct MergeGroups {
-  /// By id: when the piece is made; pieces whose rules are mixed have the same number. Nil for pieces without rules.
+  /// By id: when the piece is made; pieces of spaces whose rules are mixed have the same number. Nil for pieces without
+  /// rules.
   let byPiece: [Int?]
   let count: Int
+  /// The rules that make pieces of spaces alone.
+  private(set) var spaces = SpaceRuns()
 
   private static let item = "model.merges"
 
@@ -112,6 +119,10 @@ private struct MergeGroups {
       guard vocabulary.pieces[Int(merge.result)].kind == .normal else {
         throw Self.failure("rule \(rank) makes the token \(merge.result), which is no normal one")
       }
+      if vocabulary.pieces[Int(merge.result)].isOnlySpaces {
+        func count(_ id: Int32) -> Int { vocabulary.pieces[Int(id)].text.count / SentencePieceNormalizer.space.count }
+        spaces.add(left: count(merge.left), right: count(merge.right), rank: rank)
+      }
       spans[merge.result, default: (rank, rank, 0)].last = rank
       spans[merge.result]?.count += 1
     }
@@ -124,17 +135,22 @@ private struct MergeGroups {
       }
     }
     var groups = [Int?](repeating: nil, count: vocabulary.pieces.count)
-    var (group, last) = (-1, -1)
+    var (group, last, isSpaces) = (-1, -1, true)
     for (id, span) in spans.sorted(by: { $0.value.first < $1.value.first }) {
-      if span.first > last { group += 1 }
-      last = max(last, span.last)
+      let isMixed = span.first < last
+      let isAlsoSpaces = vocabulary.pieces[Int(id)].isOnlySpaces
+      guard !isMixed || isSpaces && isAlsoSpaces else {
+        throw Self.failure("the rules that make the token \(id) stand between those of another")
+      }
+      if !isMixed { group += 1 }
+      (last, isSpaces) = (max(last, span.last), isAlsoSpaces)
       groups[Int(id)] = group
     }
     byPiece = groups
     count = group + 1
   }
 
-  private static func failure(_ message: String) -> ParseFailure {
+  static func failure(_ message: String) -> ParseFailure {
     ParseFailure(
       message, item: item,
       advice: "these are not the rules of a SentencePiece model; put its tokenizer.model beside the file")

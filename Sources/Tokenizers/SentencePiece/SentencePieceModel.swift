@@ -82,6 +82,18 @@ struct SentencePieceModel: Sendable {
     return run.output
   }
 
+  /// Bytes of each piece that a text without user-defined pieces is merged into.
+  func pieceLengths(_ text: Span<UInt8>) -> [Int] {
+    var run = Run(capacity: 0)
+    var position = 0
+    while position < text.count {
+      run.append(position, isFrozen: false, keepsFrozen: hasUnused)
+      position += UTF8Scanner.length(ofLead: text[position])
+    }
+    mergeSymbols(text, &run, upTo: position)
+    return zip(run.starts, run.starts.dropFirst()).map { $1 - $0 }
+  }
+
   /// A stretch of text in the making, and the ids so far.
   private struct Run {
     var output: [Int32] = []
@@ -105,21 +117,25 @@ struct SentencePieceModel: Sendable {
     }
   }
 
-  /// Merges the stretch that ends at `end` and starts a new one.
-  private func merge(_ text: Span<UInt8>, _ run: inout Run, upTo end: Int) {
-    guard !run.starts.isEmpty else { return }
+  /// Merges the symbols of the stretch that ends at `end`.
+  private func mergeSymbols(_ text: Span<UInt8>, _ run: inout Run, upTo end: Int) {
     run.starts.append(end)
     let count = run.starts.count - 1
-    if count > 1 {
-      run.ranks.removeAll(keepingCapacity: true)
-      for place in 0..<count - 1 { run.ranks.append(rank(text, run.starts[place], run.starts[place + 2])) }
-      run.ranks.append(Self.none)
-      if count <= Self.longestScannedStretch && !hasUnused {
-        mergeShort(text, &run)
-      } else {
-        mergeLong(text, &run)
-      }
+    guard count > 1 else { return }
+    run.ranks.removeAll(keepingCapacity: true)
+    for place in 0..<count - 1 { run.ranks.append(rank(text, run.starts[place], run.starts[place + 2])) }
+    run.ranks.append(Self.none)
+    if count <= Self.longestScannedStretch && !hasUnused {
+      mergeShort(text, &run)
+    } else {
+      mergeLong(text, &run)
     }
+  }
+
+  /// Merges the stretch that ends at `end`, appends its ids and starts a new one.
+  private func merge(_ text: Span<UInt8>, _ run: inout Run, upTo end: Int) {
+    guard !run.starts.isEmpty else { return }
+    mergeSymbols(text, &run, upTo: end)
     for place in 0..<run.starts.count - 1 { emit(text, run.starts[place], run.starts[place + 1], &run) }
     run.starts.removeAll(keepingCapacity: true)
     run.isFrozen.removeAll(keepingCapacity: true)
