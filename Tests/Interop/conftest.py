@@ -46,6 +46,14 @@ def small3():
 
 
 @pytest.fixture(scope="session")
+def tiny2():
+    """A model with a SentencePiece tokenizer that is not in the repository."""
+    if not (LARGE / "tiny2").is_dir():
+        pytest.skip(f"there is no {LARGE}/tiny2 (set LLAMA_FIXTURES)")
+    return LARGE / "tiny2"
+
+
+@pytest.fixture(scope="session")
 def converted(programs, tiny, tmp_path_factory):
     """converted("fp8") is `tiny` converted to fp8 in shards; each conversion is made once."""
     made = {}

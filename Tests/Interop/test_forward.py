@@ -69,7 +69,7 @@ def test_some_windows_of_a_larger_model_equal_transformers(programs, small3, tex
     compare(scores.nll, theirs, figure)
 
 
-@pytest.mark.parametrize("name", ["tiny", "small3"])
+@pytest.mark.parametrize("name", ["tiny", "small3", "tiny2"])
 def test_every_token_of_the_whole_text_equals_the_recorded_run(programs, request, text, figure, name):
     """The fixture's own record of transformers' float32, which takes minutes to make."""
     model = request.getfixturevalue(name)

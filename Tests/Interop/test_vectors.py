@@ -7,6 +7,7 @@ import compact_vectors
 import numpy as np
 import pytest
 import safetensors_vectors
+import sentencepiece_vectors
 import tokenizer_keys
 import tokenizer_vectors
 import unicode_classes
@@ -16,7 +17,7 @@ from safetensors.numpy import load_file
 GOLDEN = [json.loads(line) for line in (FIXTURES / "golden/safetensors/cases.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("generated", [tokenizer_keys, tokenizer_vectors, unicode_classes], ids=lambda script: script.TARGET.name)
+@pytest.mark.parametrize("generated", [sentencepiece_vectors, tokenizer_keys, tokenizer_vectors, unicode_classes], ids=lambda script: script.TARGET.name)
 def test_generated_file_is_unchanged(generated):
     assert generated.generate() == generated.TARGET.read_text()
 
