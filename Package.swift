@@ -159,4 +159,8 @@ if Context.environment["LLAMA_FUZZ"] != nil {
     .executableTarget(
       name: "CompactFuzz", dependencies: ["GGUFFormat", "ByteIO", "Tensors"], path: "Tests/Fuzz/CompactFuzz",
       swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
+  package.targets.append(
+    .executableTarget(
+      name: "TokenizerFuzz", dependencies: ["Tokenizers", "ByteIO"], path: "Tests/Fuzz/TokenizerFuzz",
+      swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
 }

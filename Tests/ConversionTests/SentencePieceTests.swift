@@ -33,7 +33,9 @@ struct SentencePieceTests {
   private static let layouts: [(name: String, options: ConversionOptions)] = [
     ("1.gguf", ConversionOptions(layout: .gguf)), ("2", ConversionOptions(layout: .huggingFace)),
     ("3", ConversionOptions(layout: .meta, tensorParallel: 2)), ("4.gguf", ConversionOptions(layout: .gguf)),
-    ("5", ConversionOptions(layout: .meta)), ("6", ConversionOptions(layout: .huggingFace)),
+    ("5.gguf", ConversionOptions(layout: .compact)), ("6", ConversionOptions(layout: .meta)),
+    ("7", ConversionOptions(layout: .huggingFace)), ("8.gguf", ConversionOptions(layout: .compact)),
+    ("9", ConversionOptions(layout: .huggingFace)),
   ]
 
   @Test(
@@ -65,7 +67,7 @@ struct SentencePieceTests {
     for name in ["tokenizer.model", "tokenizer.json", "tokenizer_config.json"] {
       #expect(FileManager.default.fileExists(atPath: path("2/" + name)), "\(name)")
     }
-    #expect(FileManager.default.fileExists(atPath: path("5/tokenizer.model")))
+    #expect(FileManager.default.fileExists(atPath: path("6/tokenizer.model")))
   }
 
   /// Either file alone, and both.

@@ -3,6 +3,8 @@ hands of sentencepiece, tokenizers, transformers and llama.cpp."""
 
 import itertools
 import json
+import os
+import pathlib
 import random
 import string
 
@@ -214,6 +216,35 @@ def test_a_tokenizer_json_alone(programs, tiny2, texts, tmp_path, spelling):
     assert len(same) > 10_000
     for string, ids in same:
         assert llama.tokenize(string.encode(), add_bos=False, special=False) == ids, repr(string[:200])
+
+
+# Mistral's own are in the wheel of mistral-common (data/*.model.v*), which asks for another NumPy than the pinned one.
+REAL = sorted(pathlib.Path(os.environ["LLAMA_TOKENIZERS"]).glob("*.model*")) if "LLAMA_TOKENIZERS" in os.environ else []
+
+
+@pytest.mark.skipif(not REAL, reason="set LLAMA_TOKENIZERS to a folder with tokenizer.model files")
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
+def test_real_tokenizers_in_every_form(programs, texts, tmp_path, path, figure):
+    model = path.read_bytes()
+    library = sentencepiece_models.processor(model)
+    user_defined = [piece.piece for piece in protobuf.ModelProto.FromString(model).pieces if piece.type == 4]
+    runs = [" " * length + rest for length in range(300) for rest in ("", "x", "\nx")]
+    strings = [entry for entry in texts + runs if not any(text in entry for text in user_defined)]
+    ids = [library.encode(entry) for entry in strings]
+    gguf = programs.convert(checkpoint(tmp_path / "model", model), tmp_path / "model.gguf", "--format", "gguf")
+    hf = programs.convert(gguf, tmp_path / "hf", "--format", "safetensors")
+    for form in (path, gguf, hf, hf / "tokenizer.json"):
+        equal(programs.tokenize(form, strings), ids, strings)
+    written = sentencepiece_models.processor((hf / "tokenizer.model").read_bytes())
+    equal([written.encode(entry) for entry in strings], ids, strings)
+    rules = Tokenizer.from_file(str(hf / "tokenizer.json"))
+    rules.encode_special_tokens = True
+    equal([rules.encode(entry, add_special_tokens=False).ids for entry in strings], ids, strings)
+    llama = llama_cpp.Llama(str(gguf), vocab_only=True, verbose=False)
+    equal([llama.tokenize(entry.encode(), add_bos=False, special=False) for entry in strings], ids, strings)
+    marked = [f"a{text} b {text}{text}\n" for text in user_defined]
+    equal(programs.tokenize(gguf, marked), [library.encode(entry) for entry in marked], marked)
+    figure("texts with equal ids", len(strings))
 
 
 def test_added_and_user_defined_tokens(programs, text, tmp_path):

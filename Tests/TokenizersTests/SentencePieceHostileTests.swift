@@ -233,6 +233,30 @@ struct SentencePieceFormsHostileTests {
     #expect(tokenizer.beginOfText == 1 && tokenizer.endOfText == [2])
   }
 
+  @Test("a model without a begin of text has none in its keys, whatever other files say")
+  func noBegin() throws {
+    let model = SmallModel().with { $0.pieces[1].text = Array("<x>".utf8) }
+    let keys = try TokenizerKeys(
+      sentencePiece: SentencePieceFiles(model: model.bytes), special: SpecialTokenIDs(beginOfText: 1, endOfText: 4))
+    #expect(keys.special.beginOfText == nil && keys.addsBeginOfText == false && keys.special.endOfText == 4)
+    #expect(try keys.tokenizer().canonicalForm == model.tokenizer().canonicalForm)
+  }
+
+  @Test("the files disagree about the begin of text")
+  func begin() throws {
+    let config = Array(#"{"bos_token": "</s>", "eos_token": "</s>"}"#.utf8)
+    let json = try keys().tokenizerJSON()
+    let failure = #expect(throws: ParseFailure.self) {
+      try TokenizerKeys(tokenizerJSON: json, tokenizerConfig: config)
+    }
+    #expect(failure?.message.contains("1 in the tokenizer and 2 in the files beside it") == true)
+    // Of a model, the file beside it decides, for keys and tokenizer alike.
+    let files = SentencePieceFiles(model: SmallModel().bytes, tokenizerConfig: config)
+    let keys = try TokenizerKeys(sentencePiece: files)
+    #expect(keys.special.beginOfText == 2)
+    #expect(try keys.tokenizer().canonicalForm == SentencePieceTokenizer(files).canonicalForm)
+  }
+
   private static let json: [(change: @Sendable (inout JSONObject) -> Void, item: String, says: String)] = [
     ({ $0["merges"] = [] }, "model.merges", "0 rules make the token 5"),
     ({ $0["merges"] = ["a b", "a b"] }, "model.merges", "second time"),

@@ -80,7 +80,7 @@ extension TokenizerKeys {
   /// llama.cpp needs to find them in text.
   ///
   /// A special token's id comes from the first of these that names it: `tokenizer_config.json`, `special`,
-  /// `generation_config.json`, `tokenizer.model`; that of the begin of text only where the model has none.
+  /// `generation_config.json`, `tokenizer.model`; that of the begin of text from the first and the last only.
   /// - Parameters:
   ///   - files: the model, and what adds tokens to it.
   ///   - generationConfig: `generation_config.json`, if there is one.
@@ -111,9 +111,17 @@ extension TokenizerKeys {
     func id(_ id: Int32?) -> UInt32? { id.map { UInt32($0) } }
     let settings = vocabulary.settings
     var ids = try config.ids { vocabulary.id(of: Array($0.utf8)) }
-    ids.beginOfText = ids.beginOfText ?? id(settings.beginOfText)
+    let begin = id(settings.beginOfText)
+    guard ids.beginOfText ?? begin == begin else {
+      func name(_ id: UInt32?) -> String { id.map { "\($0)" } ?? "none" }
+      throw ParseFailure(
+        "the begin of text is token \(name(begin)) in the tokenizer and \(name(ids.beginOfText)) in the files beside it; "
+          + "the keys hold one")
+    }
     ids.unknown = id(vocabulary.unknown)
     ids = ids.filled(from: elsewhere)
+    // Nobody else knows better than the tokenizer which token it begins with, if any.
+    ids.beginOfText = begin
     ids = ids.filled(from: SpecialTokenIDs(endOfText: id(settings.endOfText), padding: id(settings.padding)))
     for (key, id) in ids.all {
       guard let id, id >= size else { continue }
@@ -124,7 +132,7 @@ extension TokenizerKeys {
       model: Self.sentencePieceModel, pre: Self.sentencePieceSplit,
       tokens: ByteStrings(pieces.lazy.map { $0.kind == .userDefined ? $0.text.withSpaces : $0.text }),
       types: pieces.map(\.kind.rawValue), scores: pieces.map(\.score), merges: ByteStrings(), special: ids,
-      addsBeginOfText: config.addsBeginOfText ?? true, addsEndOfText: config.addsEndOfText,
+      addsBeginOfText: config.addsBeginOfText ?? (begin != nil), addsEndOfText: config.addsEndOfText,
       addsSpacePrefix: settings.prefix == .never ? false : config.addsSpacePrefix == nil ? nil : true,
       removesExtraSpaces: settings.removesExtraSpaces ? true : nil,
       chatTemplate: config.chatTemplate ?? chatTemplate, namedChatTemplates: config.namedChatTemplates)

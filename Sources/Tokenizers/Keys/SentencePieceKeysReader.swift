@@ -3,7 +3,8 @@ public import ByteIO
 extension SentencePieceTokenizer {
   /// The tokenizer that `keys` describe. It means the same as the one read from the files the keys were made of.
   ///
-  /// Where keys are missing, llama.cpp's defaults hold: the unknown token is 0, the begin of text 1, the end of text 2.
+  /// Where keys are missing, llama.cpp's defaults hold: the unknown token is 0, the begin of text 1, if one is put in front
+  /// of texts, and the end of text 2.
   /// - Throws: `ParseFailure` that names the key: another model than `llama`, lists of different lengths, no scores, ids
   ///   out of range, and what pieces must not be; see `SentencePieceTokenizer.init(sentencePiece:vocabularySize:)`.
   public init(_ keys: TokenizerKeys) throws(ParseFailure) { self.init(try SentencePieceVocabulary(keys)) }
@@ -29,15 +30,16 @@ extension SentencePieceVocabulary {
       pieces.append(Piece(text: kind == .userDefined ? text.withoutSpaces : text, score: scores[id], kind: kind))
     }
     // llama.cpp's converter makes control tokens of all that tokenizer_config.json calls special.
-    if !pieces.contains(where: { $0.kind == .unknown }), let piece = pieces.indices(of: keys.special.unknown ?? 0) {
+    if !pieces.contains(where: { $0.kind == .unknown }), let piece = pieces.index(of: keys.special.unknown ?? 0) {
       pieces[piece].kind = .unknown
     }
     var settings = Settings()
     settings.prefix = keys.addsSpacePrefix ?? true ? .always : .never
     settings.removesExtraSpaces = keys.removesExtraSpaces ?? false
-    settings.beginOfText = try Self.control(keys.special.beginOfText, keys.special.all[0].key, pieces, standard: 1)
+    settings.beginOfText = try Self.control(
+      keys.special.beginOfText, keys.special.all[0].key, pieces, standard: keys.addsBeginOfText == false ? nil : 1)
     settings.endOfText = try Self.control(keys.special.endOfText, keys.special.all[1].key, pieces, standard: 2)
-    settings.padding = keys.special.padding.flatMap { pieces.indices(of: $0) }.map { Int32($0) }
+    settings.padding = keys.special.padding.flatMap { pieces.index(of: $0) }.map { Int32($0) }
     try self.init(pieces, settings, item: TokenizerKeys.tokensKey)
   }
 
@@ -55,9 +57,9 @@ extension SentencePieceVocabulary {
 
   /// The token that begins or ends a text; nil when no key names it and the one of llama.cpp's default is none.
   private static func control(
-    _ id: UInt32?, _ key: String, _ pieces: [Piece], standard: UInt32
+    _ id: UInt32?, _ key: String, _ pieces: [Piece], standard: UInt32?
   ) throws(ParseFailure) -> Int32? {
-    guard let index = pieces.indices(of: id ?? standard) else {
+    guard let index = (id ?? standard).flatMap({ pieces.index(of: $0) }) else {
       guard let id else { return nil }
       throw ParseFailure("id \(id) where there are \(pieces.count) tokens", item: key)
     }
@@ -67,5 +69,5 @@ extension SentencePieceVocabulary {
 
 extension Array {
   /// `id` as an index, if it is one.
-  fileprivate func indices(of id: UInt32) -> Int? { Int(id) < count ? Int(id) : nil }
+  fileprivate func index(of id: UInt32) -> Int? { Int(id) < count ? Int(id) : nil }
 }
