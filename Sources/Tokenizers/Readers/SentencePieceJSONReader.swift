@@ -47,29 +47,34 @@ extension SentencePieceVocabulary {
       throw ParseFailure("no unknown token; SentencePiece models have one", item: "model.unk_token")
     }
     let limit = TokenizerLimits.vocabularySize
-    var entries: [(text: String, id: Int)] = []
+    guard members.count <= limit else { throw failure("\(members.count) tokens; the limit is \(limit)") }
+    var entries: [(text: [UInt8], id: Int)] = []
+    // Bytes, since two spellings of one character are two tokens.
+    var ids: [[UInt8]: Int] = [:]
     for (text, value) in members {
       guard let id = value.integer, (0..<limit).contains(id) else {
         throw failure("the id of \"\(text)\" is no integer in 0 to \(limit - 1)")
       }
-      entries.append((text, id))
+      let bytes = Array(text.utf8)
+      entries.append((bytes, id))
+      ids[bytes] = id
     }
-    for token in added.tokens where members.count + added.tokens.count <= 2 * limit {
-      if let value = model["vocab"]?[token.text] {
-        guard value.integer == Int(token.id) else {
-          throw failure("\"\(token.text)\" has another id than the added token of this text, \(token.id)")
-        }
-      } else {
-        entries.append((token.text, Int(token.id)))
+    for token in added.tokens {
+      let bytes = Array(token.text.utf8)
+      guard ids[bytes] ?? Int(token.id) == Int(token.id) else {
+        throw failure("\"\(token.text)\" has another id than the added token of this text, \(token.id)")
       }
+      if ids[bytes] == nil { entries.append((bytes, Int(token.id))) }
     }
     let fallsBack = model["byte_fallback"] == true
+    let unknownBytes = Array(unknown.utf8)
     var pieces = (0...(entries.map(\.id).max() ?? 0)).map { Piece.padding(id: $0) }
-    for (text, id) in entries {
-      guard pieces[id].isPadding(id: id) else { throw failure("id \(id) of \"\(text)\" for the second time") }
-      let bytes = Array(text.utf8)
+    for (bytes, id) in entries {
       var piece = Piece(text: bytes, score: 0, kind: .normal)
-      if bytes == Array(unknown.utf8) {
+      guard pieces[id].isPadding(id: id) else {
+        throw failure("id \(id) of \"\(piece.shownText)\" for the second time")
+      }
+      if bytes == unknownBytes {
         piece.kind = .unknown
       } else if added.contains(id: Int32(id)) {
         piece.kind = added.userDefined.contains(Int32(id)) ? .userDefined : .control
