@@ -6,6 +6,9 @@ public struct TokenWindows: Sendable, Equatable {
   public let indices: [Int]
   /// For each window the positions in it that are scored, each 1 or more, ascending; all others are only read.
   public let scored: [[Range<Int>]]
+  /// For each window what is added to a scored position to have the token's index in the text's ids; empty where there is
+  /// no one text.
+  public let offsets: [Int]
   /// Tokens of a full window.
   public let context: Int
 
@@ -21,6 +24,7 @@ public struct TokenWindows: Sendable, Equatable {
     indices = Self.spread(over: ids.count / step + (ids.count % step == 0 ? 0 : 1), limit: limit, perWindow: step)
     windows = indices.map { [beginOfText] + ids[$0 * step..<min(($0 + 1) * step, ids.count)] }
     scored = windows.map { [1..<$0.count] }
+    offsets = indices.map { $0 * step - 1 }
     self.context = context
   }
 
@@ -44,6 +48,7 @@ public struct TokenWindows: Sendable, Equatable {
       lead + stream[chunk * context + lead.count..<(chunk + 1) * context]
     }
     scored = windows.map { [first..<$0.count] }
+    offsets = indices.map { $0 * context - lead.count }
     self.context = context
   }
 
@@ -61,6 +66,7 @@ public struct TokenWindows: Sendable, Equatable {
     indices = taken
     windows = taken.map { cut[$0].ids }
     scored = taken.map { cut[$0].scored.filter { !$0.isEmpty } }
+    offsets = []
     self.context = context
   }
 

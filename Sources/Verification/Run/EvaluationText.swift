@@ -26,6 +26,7 @@ struct EvaluationText {
     let parity = try TokenizerParity(request, tokenizer)
     try parity.check(AdversarialTexts.all)
     var remarks: [String] = []
+    var coverage: (text: [UInt8], tokens: TextCoverage)?
     if request.rule == .chat {
       let chat = try ChatTranscripts(bytes, file: request.textPath, tokenizer: tokenizer)
       try parity.check(chat)
@@ -45,23 +46,35 @@ struct EvaluationText {
       try parity.check(ids, of: scored)
       let begin = tokenizer.beginOfText ?? request.base.configuration.beginOfTextID.flatMap(Int32.init(exactly:))
       windows = try Self.windows(request, ids, beginOfText: begin)
+      coverage = TextCoverage(ids, of: scored, by: tokenizer).map { (scored, $0) }
     }
-    facts = Self.facts(windows, tokenizer, path: request.textPath, sha256: SHA256Sum.hexadecimal(of: bytes))
+    facts = Self.facts(windows, coverage, tokenizer, path: request.textPath, sha256: SHA256Sum.hexadecimal(of: bytes))
     self.remarks = remarks
   }
 
+  /// - Parameter coverage: which bytes of the text its tokens stand for, where that is known.
   private static func facts(
-    _ windows: TokenWindows, _ tokenizer: any Tokenizer, path: String, sha256: String
+    _ windows: TokenWindows, _ coverage: (text: [UInt8], tokens: TextCoverage)?, _ tokenizer: any Tokenizer,
+    path: String, sha256: String
   ) -> TextFacts {
     // The name of a token that ends a turn is no text.
     let special = Set(tokenizer.specialTokens.map(\.id))
     var counts = (characters: 0, bytes: 0)
-    for (window, ranges) in zip(windows.windows, windows.scored) {
-      for position in ranges.joined() where !special.contains(window[position]) {
-        let piece = tokenizer.bytes(of: window[position]) ?? []
-        counts.bytes += piece.count
-        // Tokens may cut a character: count its first byte only.
-        counts.characters += piece.reduce(0) { $0 + ($1 & 0xC0 == 0x80 ? 0 : 1) }
+    func count(_ bytes: ArraySlice<UInt8>) {
+      counts.bytes += bytes.count
+      // Tokens may cut a character: count its first byte only.
+      counts.characters += bytes.count { $0 & 0xC0 != 0x80 }
+    }
+    for (number, ranges) in windows.scored.enumerated() {
+      for range in ranges {
+        if let (text, tokens) = coverage {
+          let offset = windows.offsets[number]
+          count(text[tokens.bytes(of: range.lowerBound + offset..<range.upperBound + offset)])
+          continue
+        }
+        for id in windows.windows[number][range] where !special.contains(id) {
+          count((tokenizer.bytes(of: id) ?? [])[...])
+        }
       }
     }
     return TextFacts(characters: counts.characters, utf8Bytes: counts.bytes, path: path, sha256: sha256)
