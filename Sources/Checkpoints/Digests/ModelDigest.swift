@@ -48,16 +48,18 @@ extension LogicalTensor {
 
   /// SHA-256 over role, element type, shape and canonical bytes; for a quantized weight over codes and scales.
   /// - Parameters:
+  ///   - rowsPerVisit: how many rows `visit` is lent at a time, the last ones apart; nil for about a MiB of them.
   ///   - progress: told the bytes read; may throw to stop.
   ///   - visit: lent the stored rows of the weight, in canonical order, while they are in the processor's cache.
   public func digest(
+    rowsPerVisit: Int? = nil,
     progress: (_ bytes: Int) throws -> Void = { _ in },
     visit: (_ rows: Range<Int>, _ bytes: ArraySlice<UInt8>) throws -> Void = { _, _ in }
   ) throws -> String {
     var sum = SHA256Sum()
     let extents = shape.dimensions.map(String.init).joined(separator: "x")
     sum.update("llama-tensor/1\n\(role.canonicalText)\n\(elementType) \(extents)\n")
-    try Self.update(&sum, with: rows, progress: progress, visit: visit)
+    try Self.update(&sum, with: rows, rowsPerVisit: rowsPerVisit, progress: progress, visit: visit)
     if let quantization {
       let extents = quantization.scaleShape.dimensions.map(String.init).joined(separator: "x")
       sum.update("\nscale \(quantization.scheme.canonicalText) \(quantization.scaleType) \(extents)\n")
@@ -80,11 +82,11 @@ extension LogicalTensor {
   }
 
   private static func update(
-    _ sum: inout SHA256Sum, with rows: RowExpression, progress: (Int) throws -> Void,
+    _ sum: inout SHA256Sum, with rows: RowExpression, rowsPerVisit: Int? = nil, progress: (Int) throws -> Void,
     visit: (Range<Int>, ArraySlice<UInt8>) throws -> Void = { _, _ in }
   ) throws {
     guard rows.rowByteCount > 0 else { return }
-    let rowsPerTile = max(1, tileByteCount / rows.rowByteCount)
+    let rowsPerTile = rowsPerVisit ?? max(1, tileByteCount / rows.rowByteCount)
     var buffer = [UInt8](repeating: 0, count: min(rowsPerTile, rows.rowCount) * rows.rowByteCount)
     var row = 0
     while row < rows.rowCount {
@@ -103,10 +105,13 @@ extension LogicalTensor {
 
 extension Checkpoint {
   /// All digests, computed on `threads` threads. Tensors are read once.
-  /// - Parameter visit: lent the rows of each tensor as they are read, as `LogicalTensor.digest` lends them; called from
-  ///   several threads.
+  /// - Parameters:
+  ///   - rowsPerVisit: for a tensor, how many rows `visit` is lent at a time.
+  ///   - visit: lent the rows of each tensor as they are read, as `LogicalTensor.digest` lends them; called from several
+  ///     threads.
   public func digest(
     threads: Int, progress: @Sendable (_ bytes: Int) throws -> Void = { _ in },
+    rowsPerVisit: @Sendable (_ tensor: Int) -> Int? = { _ in nil },
     visit: @Sendable (_ tensor: Int, _ rows: Range<Int>, _ bytes: ArraySlice<UInt8>) throws -> Void = { _, _, _ in }
   ) throws -> ModelDigest {
     // Large tensors first, so that no thread is left alone with the embedding at the end.
@@ -114,16 +119,23 @@ extension Checkpoint {
       (tensors[$1].storedByteCount, $0) < (tensors[$0].storedByteCount, $1)
     }
     let digests = Mutex<[Int: String]>([:])
-    try Parallel.forEach(count: order.count, threads: threads) { position in
-      let index = order[position]
-      let digest = try tensors[index].digest(progress: progress) { try visit(index, $0, $1) }
+    let tokenizer = Mutex<String?>(nil)
+    try Parallel.forEach(count: 1 + order.count, threads: threads) { position in
+      if position == 0 {
+        let digest = try tokenizerDigest()
+        return tokenizer.withLock { $0 = digest }
+      }
+      let index = order[position - 1]
+      let digest = try tensors[index].digest(rowsPerVisit: rowsPerVisit(index), progress: progress) {
+        try visit(index, $0, $1)
+      }
       digests.withLock { $0[index] = digest }
     }
     let found = digests.withLock { $0 }
     return ModelDigest(
       tensors: tensors.enumerated().map { .init(role: $1.role, digest: found[$0] ?? "") },
       configuration: SHA256Sum.hexadecimal(of: Array(configuration.canonicalText.utf8)),
-      tokenizer: try tokenizerDigest())
+      tokenizer: tokenizer.withLock { $0 })
   }
 }
 

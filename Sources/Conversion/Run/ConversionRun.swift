@@ -16,6 +16,12 @@ public struct ConversionRun: Sendable {
   /// Error statistics per planned step; nil for exact copies and plain conversions.
   public let statistics: [QuantizationStatistics?]
 
+  /// For each planned step that makes blocks the CRC-32 of each tile as the quantizer gave it, before it was written.
+  let checksums: [[UInt32]]
+
+  /// Of the input's tokenizer, as ``Checkpoint/tokenizerDigest()`` gives it.
+  let tokenizerDigest: String?
+
   /// Told how many bytes of input are done.
   public typealias Progress = @Sendable (_ done: UInt64, _ total: UInt64) -> Void
 
@@ -27,7 +33,10 @@ public struct ConversionRun: Sendable {
     do {
       try Self.copyDocuments(of: plan, to: staging)
       let writer = try plan.output.writer(in: staging.path)
-      statistics = try Self.convert(plan, into: writer, interruption: interruption, progress: progress)
+      let results = try Self.convert(plan, into: writer, interruption: interruption, progress: progress)
+      statistics = results.statistics
+      checksums = results.checksums
+      tokenizerDigest = results.tokenizerDigest
       // What no tile read is read now: nothing is published from an input that fails its own checksums.
       try plan.input.proveIntegrity()
       try writer.complete()
@@ -56,21 +65,28 @@ public struct ConversionRun: Sendable {
 
   private static func convert(
     _ plan: ConversionPlan, into writer: any TensorSink, interruption: Interruption, progress: @escaping Progress
-  ) throws -> [QuantizationStatistics?] {
+  ) throws -> (statistics: [QuantizationStatistics?], checksums: [[UInt32]], tokenizerDigest: String?) {
     let schedule = TileSchedule(plan.steps)
     let counter = ByteCounter(total: plan.inputByteCount, progress: progress)
-    let collected = Mutex<[Int: QuantizationStatistics]>([:])
+    let collected = Mutex<[Int: TileWorker.Result]>([:])
+    let tokenizerDigest = Mutex<String?>(nil)
     let workers = Mutex<[TileWorker]>([])
     // Bytes that are merely carried over are proven equal, whatever they are. A new model is made of sound values only.
     let checksCopies = !plan.isLossless
-    try Parallel.forEach(count: schedule.tileCount, threads: plan.options.threads) { position in
+    try Parallel.forEach(count: 1 + schedule.tileCount, threads: plan.options.threads) { index in
       try interruption.check()
+      if index == 0 {
+        // One thread's work, of which nothing else knows: beside the tiles.
+        let digest = try plan.input.tokenizerDigest()
+        return tokenizerDigest.withLock { $0 = digest }
+      }
+      let position = index - 1
       let (stepIndex, tile) = schedule.tile(at: position)
       let step = plan.steps[stepIndex]
       var worker = workers.withLock { $0.popLast() } ?? TileWorker()
       do {
-        if let statistics = try worker.run(step, tile: tile, checksCopies: checksCopies, into: writer) {
-          collected.withLock { $0[position] = statistics }
+        if let result = try worker.run(step, tile: tile, checksCopies: checksCopies, into: writer) {
+          collected.withLock { $0[position] = result }
         }
       } catch let failure as ParseFailure {
         throw step.placed(failure).in(file: plan.input.path)
@@ -79,13 +95,12 @@ public struct ConversionRun: Sendable {
       counter.add(step.rowRange(ofTile: tile).count * step.rows.rowByteCount)
     }
     let tiles = collected.withLock { $0 }
-    return plan.steps.indices.map { index in
-      // Added up in row order, whatever order the threads worked in.
-      schedule.positions(ofStep: index).reduce(nil as QuantizationStatistics?) { sum, position in
-        guard let tile = tiles[position] else { return sum }
-        return sum.map { $0.merged(with: tile) } ?? tile
-      }
+    let results = plan.steps.indices.map { schedule.positions(ofStep: $0).compactMap { tiles[$0] } }
+    // Added up in row order, whatever order the threads worked in.
+    let statistics = results.map { tiles in
+      tiles.first.map { first in tiles.dropFirst().reduce(first.statistics) { $0.merged(with: $1.statistics) } }
     }
+    return (statistics, results.map { $0.compactMap(\.checksum) }, tokenizerDigest.withLock { $0 })
   }
 }
 

@@ -7,7 +7,7 @@ internal import Tensors
 
 /// Reads back what was written, with the same reader that opens anybody's checkpoint, and proves it: exact copies byte by
 /// byte in canonical order, whatever the layouts, conversions and quantized tensors value by value against the source within
-/// the rounding bound of their type. The same pass computes the output's digests.
+/// the rounding bound of their type, blocks against what the quantizer gave. The same pass computes the output's digests.
 public struct SelfCheck: Sendable {
   /// Of the output as it was read back.
   public let output: Checkpoint
@@ -29,7 +29,9 @@ public struct SelfCheck: Sendable {
       throw ConversionFailure(.selfCheck, "\(run.staging.path): the output does not hold the planned tensors")
     }
     let counter = ByteCounter(total: plan.outputByteCount, progress: progress)
-    let checks = zip(plan.steps, output.tensors).map { ValueCheck(step: $0, written: $1) }
+    let checks = zip(zip(plan.steps, output.tensors), run.checksums).map {
+      ValueCheck(step: $0.0, written: $0.1, checksums: $1)
+    }
     for (check, statistics) in zip(checks, run.statistics) {
       try check.checkForm()
       try check.checkLikeness(statistics)
@@ -38,6 +40,8 @@ public struct SelfCheck: Sendable {
       let digest = try output.digest(threads: plan.options.threads) { bytes in
         try interruption.check()
         counter.add(bytes)
+      } rowsPerVisit: {
+        checks[$0].rowsPerVisit
       } visit: { tensor, rows, bytes in
         try checks[tensor].check(bytes.span, rows: rows)
       }
@@ -47,7 +51,7 @@ public struct SelfCheck: Sendable {
     try Parallel.forEach(count: checks.count, threads: plan.options.threads) { index in
       try checks[index].checkCarriedQuantization(digest.tensors[index])
     }
-    try Self.checkIdentity(plan.input, output, digest)
+    try Self.checkIdentity(run, output, digest)
     self.output = output
     self.digest = digest
     provenEqual = plan.steps.filter { $0.operation.isExact }.count
@@ -55,12 +59,12 @@ public struct SelfCheck: Sendable {
   }
 
   /// Configuration and tokenizer are the input's, in whatever form.
-  private static func checkIdentity(_ input: Checkpoint, _ output: Checkpoint, _ digest: ModelDigest) throws {
-    guard input.configuration.canonicalText == output.configuration.canonicalText else {
+  private static func checkIdentity(_ run: ConversionRun, _ output: Checkpoint, _ digest: ModelDigest) throws {
+    guard run.plan.input.configuration.canonicalText == output.configuration.canonicalText else {
       throw ConversionFailure(
         .selfCheck, "\(output.path): as written, it is read with another configuration than the input's")
     }
-    guard let before = try input.tokenizerDigest(), let after = digest.tokenizer else { return }
+    guard let before = run.tokenizerDigest, let after = digest.tokenizer else { return }
     guard before == after else {
       throw ConversionFailure(.selfCheck, "\(output.path): as written, its tokenizer is another than the input's")
     }

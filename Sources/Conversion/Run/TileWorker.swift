@@ -11,12 +11,19 @@ struct TileWorker: Sendable {
   private var output: [UInt8] = []
   private var scales: [UInt8] = []
   private var floats: [Float] = []
+  private var again: [Float] = []
+
+  /// What a quantized tile leaves behind.
+  struct Result: Sendable {
+    let statistics: QuantizationStatistics
+    /// CRC-32 of the blocks that the quantizer made.
+    var checksum: UInt32?
+  }
 
   /// - Parameter checksCopies: whether a NaN or infinity in a tensor that stays as it is stops the conversion too.
-  /// - Returns: error statistics of a quantized tile.
   mutating func run(
     _ step: PlannedStep, tile: Int, checksCopies: Bool, into sink: any TensorSink
-  ) throws -> QuantizationStatistics? {
+  ) throws -> Result? {
     let rows = step.rowRange(ofTile: tile)
     let byteCount = rows.count * step.rows.rowByteCount
     try Self.read(step.rows, rows, byteCount, into: &input)
@@ -36,7 +43,7 @@ struct TileWorker: Sendable {
       let count = rows.count * step.input.columnCount
       let size = count * type.bits / 8
       try Self.checkFinite(input.span.extracting(0..<byteCount).rawBytes, step, rows)
-      try Self.widen(step, rows, input, byteCount, into: &floats, count)
+      try Self.widen(step, rows, input, 0..<byteCount, into: &floats, count)
       if let overflow = Self.narrow(floats, count, to: type, into: &output, size) {
         throw ParseFailure(
           "element \(rows.lowerBound * step.input.columnCount + overflow) is \(floats[overflow]), beyond the range of \(type)",
@@ -47,11 +54,11 @@ struct TileWorker: Sendable {
         output.span.extracting(0..<size))
       return nil
     case .quantizeFP8(let recipe, let columns):
-      return try quantize(step, rows, byteCount, recipe, scaleColumns: columns, into: sink)
+      return Result(statistics: try quantize(step, rows, byteCount, recipe, scaleColumns: columns, into: sink))
     case .quantizeIntegers(let recipe):
-      return try quantize(step, rows, byteCount, recipe, into: sink)
+      return Result(statistics: try quantize(step, rows, byteCount, recipe, into: sink))
     case .quantizeBlocks(let type):
-      return try quantize(step, rows, byteCount, BlockFormat(type), into: sink)
+      return try quantize(step, rows, BlockFormat(type), into: sink)
     }
   }
 
@@ -91,7 +98,7 @@ struct TileWorker: Sendable {
     let count = rows.count * columns
     let scaleSize = columns / recipe.groupSize(columns) * IntegerRecipe.scaleType.bits / 8
     try Self.checkFinite(input.span.extracting(0..<byteCount).rawBytes, step, rows)
-    try Self.widen(step, rows, input, byteCount, into: &floats, count)
+    try Self.widen(step, rows, input, 0..<byteCount, into: &floats, count)
     Self.grow(&output, to: count, with: 0)
     Self.grow(&scales, to: rows.count * scaleSize, with: 0)
     let floats = floats
@@ -102,22 +109,31 @@ struct TileWorker: Sendable {
     return statistics
   }
 
+  /// Elements that are widened, quantized and compared at a time: with their blocks they stay in a core's own cache.
+  private static let chunkElementCount = 1 << 14
+
   private mutating func quantize(
-    _ step: PlannedStep, _ rows: Range<Int>, _ byteCount: Int, _ format: BlockFormat, into sink: any TensorSink
-  ) throws -> QuantizationStatistics {
+    _ step: PlannedStep, _ rows: Range<Int>, _ format: BlockFormat, into sink: any TensorSink
+  ) throws -> Result {
     let columns = step.input.columnCount
-    let count = rows.count * columns
-    try Self.checkFinite(input.span.extracting(0..<byteCount).rawBytes, step, rows)
-    try Self.widen(step, rows, input, byteCount, into: &floats, count)
-    let size = count / format.elementCount * format.byteCount
-    let floats = floats
-    let statistics = try GGMLQuantization.quantize(
-      floats.span.extracting(0..<count), columns: columns, format: format, columnWeights: step.columnWeights,
-      into: &output)
-    try sink.write(
-      step.weight.name, at: rows.lowerBound * (columns / format.elementCount * format.byteCount),
-      output.span.extracting(0..<size))
-    return statistics
+    let rowSize = columns / format.elementCount * format.byteCount
+    // Scales beside the weight are read for each chunk: one chunk then.
+    let chunk = step.input.quantization == nil ? max(1, Self.chunkElementCount / max(1, columns)) : rows.count
+    var statistics = QuantizationStatistics()
+    Self.grow(&output, to: rows.count * rowSize, with: 0)
+    for first in stride(from: rows.lowerBound, to: rows.upperBound, by: chunk) {
+      let part = first..<min(first + chunk, rows.upperBound)
+      let start = first - rows.lowerBound
+      let bytes = start * step.rows.rowByteCount..<(start + part.count) * step.rows.rowByteCount
+      try Self.checkFinite(input.span.extracting(bytes).rawBytes, step, part)
+      try Self.widen(step, part, input, bytes, into: &floats, part.count * columns)
+      try Self.encode(
+        floats, step, part, format, into: &output, start * rowSize..<(start + part.count) * rowSize,
+        addingTo: &statistics, scratch: &again)
+    }
+    let written = output.span.extracting(0..<rows.count * rowSize)
+    try sink.write(step.weight.name, at: rows.lowerBound * rowSize, written)
+    return Result(statistics: statistics, checksum: CRC32.checksum(written))
   }
 
   /// Codes and scales of rows, as the last quantization left them.
@@ -161,13 +177,13 @@ struct TileWorker: Sendable {
   }
 
   private static func widen(
-    _ step: PlannedStep, _ rows: Range<Int>, _ bytes: [UInt8], _ byteCount: Int, into values: inout [Float],
+    _ step: PlannedStep, _ rows: Range<Int>, _ bytes: [UInt8], _ place: Range<Int>, into values: inout [Float],
     _ count: Int
   ) throws {
     grow(&values, to: count, with: 0)
     var span = values.mutableSpan
     var part = span.part(0..<count)
-    try step.source.widen(bytes.span.extracting(0..<byteCount).rawBytes, rows: rows, into: &part)
+    try step.source.widen(bytes.span.extracting(place).rawBytes, rows: rows, into: &part)
     guard step.input.isQuantized else { return }
     // Plain values were looked at before; codes can be sound and their products with scales not.
     for index in 0..<count where !part[index].isFinite {
@@ -175,6 +191,18 @@ struct TileWorker: Sendable {
         "element \(rows.lowerBound * step.input.columnCount + index) is \(part[index]) once its code is multiplied by its scale",
         advice: "the scales are damaged; lint shows more")
     }
+  }
+
+  private static func encode(
+    _ values: [Float], _ step: PlannedStep, _ rows: Range<Int>, _ format: BlockFormat, into buffer: inout [UInt8],
+    _ place: Range<Int>, addingTo statistics: inout QuantizationStatistics, scratch: inout [Float]
+  ) throws {
+    let columns = step.input.columnCount
+    var span = buffer.mutableSpan
+    var blocks = span.part(place)
+    try GGMLQuantization.quantize(
+      values.span.extracting(0..<rows.count * columns), firstRow: rows.lowerBound, columns: columns, format: format,
+      columnWeights: step.columnWeights, into: &blocks, addingTo: &statistics, scratch: &scratch)
   }
 
   private static func narrow(
