@@ -9,7 +9,7 @@
 #define CK_ENCODERS (ck_block_nvfp4 + 1)
 
 /// Elements of the largest group, and bytes of the largest group of blocks (Q8_0).
-#define CK_GROUP 1024
+#define CK_GROUP 2048
 #define CK_GROUP_BYTES (CK_GROUP / 32 * 34)
 
 /// Quantizes one block, or a group of blocks. `weights`, if not null, has one weight per element.
