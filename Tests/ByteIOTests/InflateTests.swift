@@ -65,7 +65,7 @@ struct InflateTests {
     #expect(CRC32.combined(first, second, secondByteCount: 5) == 0xCBF4_3926)
   }
 
-  /// Bit by bit, as ISO 3309 has it: every length up to four folds and some, continued from any state.
+  /// Bit by bit, as ISO 3309 has it: every length up to several folds and some, continued from any state.
   @Test func checksumsFollowTheDefinition() {
     func slow(_ bytes: ArraySlice<UInt8>, _ start: UInt32) -> UInt32 {
       var register = ~start
@@ -78,7 +78,7 @@ struct InflateTests {
     let seed = SeededRandom.freshSeed()
     var random = SeededRandom(seed: seed)
     let bytes = (0..<5000).map { _ in UInt8.random(in: 0...255, using: &random) }
-    for length in Array(0..<330) + [1023, 1024, 1025, 4999] {
+    for length in Array(0..<800) + [1023, 1024, 1025, 4999] {
       let offset = length % 7
       let part = bytes[offset..<min(offset + length, bytes.count)]
       let start = UInt32.random(in: 0...UInt32.max, using: &random)
