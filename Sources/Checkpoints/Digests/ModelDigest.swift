@@ -139,6 +139,13 @@ extension Checkpoint {
   }
 }
 
+extension Checkpoint {
+  /// Whether both have a tokenizer in a GGUF's keys, and the same: then both digests of it are equal without being computed.
+  public func hasTokenizerKeys(of other: Checkpoint) -> Bool {
+    tokenizerKeys.map { $0 == other.tokenizerKeys } ?? false
+  }
+}
+
 extension LogicalTensor {
   /// Bytes that the tensor and its scales take in the checkpoint.
   public var storedByteCount: Int {

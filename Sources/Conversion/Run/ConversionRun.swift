@@ -19,7 +19,7 @@ public struct ConversionRun: Sendable {
   /// For each planned step that makes blocks the CRC-32 of each tile as the quantizer gave it, before it was written.
   let checksums: [[UInt32]]
 
-  /// Of the input's tokenizer, as ``Checkpoint/tokenizerDigest()`` gives it.
+  /// Of the input's tokenizer, as ``Checkpoint/tokenizerDigest()`` gives it; nil where keys will be compared.
   let tokenizerDigest: String?
 
   /// Told how many bytes of input are done.
@@ -76,8 +76,8 @@ public struct ConversionRun: Sendable {
     try Parallel.forEach(count: 1 + schedule.tileCount, threads: plan.options.threads) { index in
       try interruption.check()
       if index == 0 {
-        // One thread's work, of which nothing else knows: beside the tiles.
-        let digest = try plan.input.tokenizerDigest()
+        // One thread's work: beside the tiles. From GGUF to GGUF the keys are carried, and compared themselves.
+        let digest = plan.layout == .gguf && plan.input.layout == .gguf ? nil : try plan.input.tokenizerDigest()
         return tokenizerDigest.withLock { $0 = digest }
       }
       let position = index - 1

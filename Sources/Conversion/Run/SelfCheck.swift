@@ -64,7 +64,9 @@ public struct SelfCheck: Sendable {
       throw ConversionFailure(
         .selfCheck, "\(output.path): as written, it is read with another configuration than the input's")
     }
-    guard let before = run.tokenizerDigest, let after = digest.tokenizer else { return }
+    if run.plan.input.hasTokenizerKeys(of: output) { return }
+    guard let before = try run.tokenizerDigest ?? run.plan.input.tokenizerDigest() else { return }
+    guard let after = digest.tokenizer else { return }
     guard before == after else {
       throw ConversionFailure(.selfCheck, "\(output.path): as written, its tokenizer is another than the input's")
     }

@@ -1,5 +1,5 @@
 internal import ByteIO
-internal import Checkpoints
+package import Checkpoints
 internal import Kernels
 internal import Quantization
 internal import Tensors
@@ -8,14 +8,18 @@ internal import Tensors
 /// any correct rounding keeps (every code within e4m3's rounding of its weight, every converted value within half a unit in
 /// the last place), and byte by byte against the operation done again on input read again. The first would notice a
 /// quantizer that is wrong, the second any bit that was lost on the way. ``blocks(_:_:_:)`` says how blocks are compared.
-struct ValueCheck: Sendable {
+package struct ValueCheck: Sendable {
   let step: PlannedStep
   let written: LogicalTensor
   /// Of each tile of a step that makes blocks, as the quantizer gave it.
   let checksums: [UInt32]
 
+  package init(step: PlannedStep, written: LogicalTensor, checksums: [UInt32]) {
+    (self.step, self.written, self.checksums) = (step, written, checksums)
+  }
+
   /// How many rows each call of ``check(_:rows:)`` wants, nil where that does not matter.
-  var rowsPerVisit: Int? {
+  package var rowsPerVisit: Int? {
     guard case .quantizeBlocks = step.operation else { return nil }
     return step.rowsPerTile
   }
@@ -35,7 +39,7 @@ struct ValueCheck: Sendable {
 
   /// - Parameter after: the written rows of `rows` in canonical order.
   /// - Throws: `ConversionFailure` of kind `.selfCheck` naming tensor and element.
-  func check(_ after: Span<UInt8>, rows: Range<Int>) throws {
+  package func check(_ after: Span<UInt8>, rows: Range<Int>) throws {
     if case .quantizeBlocks(let type) = step.operation { return try blocks(after, rows, BlockFormat(type)) }
     let before = try input(rows)
     if isNarrowed {
