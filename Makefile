@@ -33,7 +33,8 @@ large: build
 	Scripts/python-environment.sh $(VENV)
 	LLAMA_LARGE=$${LLAMA_LARGE:-.} $(VENV)/bin/python -m pytest -q Tests/Interop/test_large.py
 
-# Times against cp and, when they are installed in the environment, against PyTorch, side by side as ratios.
+# Times against cp and, when they are installed in the environment, against llama.cpp's quantizer and PyTorch, side by side
+# as ratios.
 bench: build
 	Scripts/bench.sh $(BIN)
 

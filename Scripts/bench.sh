@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Times the programs against cp (and PyTorch, if .venv has it) in one run and prints ratios: machines differ.
+# Times the programs against cp (and llama.cpp's quantizer and PyTorch, if .venv has them) in one run and prints ratios:
+# machines differ.
 # usage: Scripts/bench.sh BIN [MODEL]    MODEL: a Hugging Face directory in BF16; the bundled one is too small to mean much
 set -euo pipefail
 bin=$1
 model=${2:-${BENCH_MODEL:-Tests/Fixtures/tiny}}
 rounds=${BENCH_ROUNDS:-5}
 threads=${BENCH_THREADS:-$(nproc)}
+python=${BENCH_PYTHON:-.venv/bin/python}
 work=$(mktemp -d "${BENCH_FOLDER:-.}/bench.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
@@ -58,6 +60,41 @@ row mp2-bare "4 shards to 2, no file sums"
 row hf "4 shards to safetensors"
 row hf-bare "4 shards to safetensors, no file sums"
 
+# Both quantize the same file, on as many threads, and end with their bytes on the disk; our process starts and checks itself too.
+peer=Tests/Interop/llama_quantize.py
+blocks() {
+  local kind=$1 gguf=$2 round
+  for ((round = 0; round < rounds; round++)); do
+    fresh
+    "$python" "$peer" time "$kind" "$gguf" "$work/out/theirs.gguf" "$threads" 2>/dev/null >>"$work/$kind-peer.times"
+    if [ $round = 0 ]; then mv "$work/out/theirs.gguf" "$work/theirs.gguf"; fi
+    fresh
+    seconds convert --to "$kind" "$gguf" "$work/out/ours.gguf" >>"$work/$kind.times"
+    fresh
+    seconds convert --to "$kind" --no-file-sums "$gguf" "$work/out/ours.gguf" >>"$work/$kind-bare.times"
+    if [ $round = 0 ]; then "$python" "$peer" compare "$work/theirs.gguf" "$work/out/ours.gguf"; fi
+    rm -rf "$work/theirs.gguf" "$work/out"
+  done
+  local theirs ours bare
+  theirs=$(median <"$work/$kind-peer.times") ours=$(median <"$work/$kind.times") bare=$(median <"$work/$kind-bare.times")
+  printf "%-8s %8.3f s, llama.cpp's quantizer %8.3f s: %5s x as fast; no file sums %8.3f s: %5s x; tensors identical\n" \
+    "$kind" "$ours" "$theirs" "$(ratio "$theirs" "$ours")" "$bare" "$(ratio "$theirs" "$bare")"
+}
+fresh() {
+  rm -rf "$work/out"
+  copy
+  sync
+  rm -rf "$work/out"
+  mkdir "$work/out"
+}
+if "$python" -c 'import llama_cpp, gguf' 2>/dev/null; then
+  convert --to bf16 --format gguf --no-file-sums "$model" "$work/bf16.gguf" >/dev/null
+  for kind in q8_0 q4_0 q4_k_m; do blocks $kind "$work/bf16.gguf"; done
+  rm "$work/bf16.gguf"
+else
+  echo "llama.cpp      not measured (make interop installs it)"
+fi
+
 if [ -n "${BENCH_ONLY_CONVERSION:-}" ]; then exit 0; fi
 tokens=${BENCH_TOKENS:-2048}
 text=Tests/Fixtures/eval.txt
@@ -65,9 +102,9 @@ rate=$("$bin/llama-verify" "$model" --text "$text" --context "$tokens" --tokens 
   sed -n 's/.*"tokens_per_second": *\([0-9.]*\).*/\1/p')
 printf "forward pass   %.1f tokens/s (windows of %d, exact)\n" "$rate" "$tokens"
 
-if [ -x .venv/bin/python ] && .venv/bin/python -c 'import torch, transformers' 2>/dev/null; then
+if "$python" -c 'import torch, transformers' 2>/dev/null; then
   for type in float32 bfloat16; do
-    peer=$(.venv/bin/python - "$model" "$tokens" "$threads" "$type" 2>/dev/null <<'PYTHON'
+    peer=$("$python" - "$model" "$tokens" "$threads" "$type" 2>/dev/null <<'PYTHON'
 import sys, time, torch
 from transformers import AutoModelForCausalLM
 

@@ -1,6 +1,13 @@
-"""llama.cpp's own quantizer, called in its library (llama-cpp-python, built from its source package)."""
+"""llama.cpp's own quantizer, called in its library (llama-cpp-python, built from its source package).
+
+    python llama_quantize.py time q4_0 IN.gguf OUT.gguf THREADS     prints seconds, until the bytes are on the disk
+    python llama_quantize.py compare A.gguf B.gguf                  exits 1 where a tensor's type or bytes differ
+"""
 
 import ctypes
+import os
+import sys
+import time
 
 import gguf
 import llama_cpp
@@ -45,3 +52,20 @@ def quantize(source, output, kind, threads=2, matrix=None):
 def tensors(path):
     """Type and bytes of each tensor."""
     return {tensor.name: (tensor.tensor_type.name, tensor.data.tobytes()) for tensor in gguf.GGUFReader(path).tensors}
+
+
+def main(command, *arguments):
+    if command == "compare":
+        one, other = map(tensors, arguments)
+        differing = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+        sys.exit(f"{len(differing)} tensors differ: {', '.join(differing[:5])}" if differing else None)
+    kind, source, output, threads = arguments
+    start = time.perf_counter()
+    quantize(source, output, kind, threads=int(threads))
+    with open(output, "rb") as file:
+        os.fsync(file)
+    print(time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
