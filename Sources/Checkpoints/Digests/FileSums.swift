@@ -15,19 +15,50 @@ public struct FileSum: Sendable, Hashable {
     self.kind = kind
   }
 
+  /// - Parameter check: called before each piece; may throw to stop.
   /// - Throws: `FileFailure`.
-  public func compute() throws -> String {
+  public func compute(check: () throws -> Void = {}) throws -> String {
     let file = try ReadableFile(path: path)
     switch kind {
     case .sha256:
       var sum = SHA256Sum()
-      try file.forEachPiece { _, bytes in sum.update(bytes) }
+      try file.forEachPiece { _, bytes in
+        try check()
+        sum.update(bytes)
+      }
       return sum.hexadecimal()
     case .md5:
       var sum = Insecure.MD5()
-      try file.forEachPiece { _, bytes in sum.update(data: bytes) }
+      try file.forEachPiece { _, bytes in
+        try check()
+        sum.update(data: bytes)
+      }
       return SHA256Sum.digits(of: sum.finalize())
     }
+  }
+
+  /// What one thread can do of them while others have other work: a file after the other, the largest first, none begun once
+  /// the others are done. With few files no thread is then left alone with a sum at the end.
+  /// - Parameters:
+  ///   - othersWork: whether more is to be begun.
+  ///   - isInVain: whether to stop within a file, since another has failed.
+  ///   - check: may throw to stop within a file.
+  /// - Returns: what was computed.
+  public static func compute(
+    _ sums: [FileSum], while othersWork: () -> Bool, unless isInVain: () -> Bool, check: () throws -> Void
+  ) throws -> [FileSum: String] {
+    let sizes = try sums.map { try ReadableFile(path: $0.path).byteCount }
+    var found: [FileSum: String] = [:]
+    do {
+      for index in sums.indices.sorted(by: { (sizes[$1], $0) < (sizes[$0], $1) }) where othersWork() {
+        found[sums[index]] = try sums[index].compute {
+          try check()
+          // The other's error is the one to be told.
+          if isInVain() { throw CancellationError() }
+        }
+      }
+    } catch is CancellationError {}
+    return found
   }
 
   /// All sums, each on one thread: a sum cannot be shared, so those that take longest begin first.

@@ -107,11 +107,13 @@ extension Checkpoint {
   /// All digests, computed on `threads` threads. Tensors are read once.
   /// - Parameters:
   ///   - rowsPerVisit: for a tensor, how many rows `visit` is lent at a time.
+  ///   - beside: called once, by a thread of its own where there are several; told whether tensors are left to be begun.
   ///   - visit: lent the rows of each tensor as they are read, as `LogicalTensor.digest` lends them; called from several
   ///     threads.
   public func digest(
     threads: Int, progress: @Sendable (_ bytes: Int) throws -> Void = { _ in },
     rowsPerVisit: @Sendable (_ tensor: Int) -> Int? = { _ in nil },
+    beside: @Sendable (_ isBusy: () -> Bool) throws -> Void = { _ in },
     visit: @Sendable (_ tensor: Int, _ rows: Range<Int>, _ bytes: ArraySlice<UInt8>) throws -> Void = { _, _, _ in }
   ) throws -> ModelDigest {
     // Large tensors first, so that no thread is left alone with the embedding at the end.
@@ -120,12 +122,15 @@ extension Checkpoint {
     }
     let digests = Mutex<[Int: String]>([:])
     let tokenizer = Mutex<String?>(nil)
-    try Parallel.forEach(count: 1 + order.count, threads: threads) { position in
-      if position == 0 {
+    let begun = Atomic<Int>(0)
+    try Parallel.forEach(count: 2 + order.count, threads: threads) { position in
+      if position == 0 { return try beside { threads > 1 && begun.load(ordering: .relaxed) < order.count } }
+      if position == 1 {
         let digest = try tokenizerDigest()
         return tokenizer.withLock { $0 = digest }
       }
-      let index = order[position - 1]
+      let index = order[position - 2]
+      begun.add(1, ordering: .relaxed)
       let digest = try tensors[index].digest(rowsPerVisit: rowsPerVisit(index), progress: progress) {
         try visit(index, $0, $1)
       }

@@ -47,7 +47,7 @@ public struct ConversionRecord: Sendable {
     record["tool"] = ["name": .string(Toolkit.name), "version": .string(Toolkit.version)]
     record["options"] = Self.options(run.plan.options)
     record["plan_sha256"] = .string(run.plan.digest)
-    sums = try EvidenceSums(run)
+    sums = try EvidenceSums(run, check)
     record["input"] = try Self.input(run.plan, sums)
     record["output"] = [
       "layout": .string(run.plan.layout.rawValue),

@@ -11,22 +11,38 @@ struct EvidenceSums {
   /// For Meta directories, what goes into `checklist.chk`.
   let checklist: Checklist?
 
+  /// What will be asked for, as far as the input goes.
+  static func ofInput(_ plan: ConversionPlan) -> [FileSum] {
+    plan.options.sumsFiles ? inputNames(plan).map { FileSum(.sha256, ofFile: plan.input.directory + "/" + $0) } : []
+  }
+
+  /// The same of the planned files, which stay as they are from the self-check on.
+  static func ofOutput(_ run: ConversionRun) -> [FileSum] {
+    run.plan.options.sumsFiles
+      ? run.plan.output.files.map { FileSum(.sha256, ofFile: run.staging.file($0.name)) } : []
+  }
+
+  private static func inputNames(_ plan: ConversionPlan) -> [String] {
+    plan.input.inputFiles + plan.input.sidecars.filter(\.isOutside).map(\.name)
+  }
+
   /// - Throws: `ParseFailure` for an input file whose MD5 is another than its checklist says, `FileFailure`.
-  init(_ run: ConversionRun) throws {
+  init(_ run: ConversionRun, _ check: SelfCheck) throws {
     let plan = run.plan
-    let inputNames = plan.input.inputFiles + plan.input.sidecars.filter(\.isOutside).map(\.name)
+    let inputNames = Self.inputNames(plan)
     let outputNames = try FileSystem.names(in: run.staging.path)
     let listed = plan.input.checklist.map { list in inputNames.filter { list.md5(of: $0) != nil } } ?? []
     let wanted = plan.options.sumsFiles
     let listing = wanted && plan.layout == .meta ? outputNames.filter(Self.isListed) : []
     func path(_ name: String) -> String { plan.input.directory + "/" + name }
     // The input's own list is compared in any case: nothing else tells swapped shards.
+    let known = run.inputSums.merging(check.outputSums) { first, _ in first }
     let sums =
       listed.map { FileSum(.md5, ofFile: path($0)) }
-      + (wanted ? inputNames.map { FileSum(.sha256, ofFile: path($0)) } : [])
-      + (wanted ? outputNames.map { FileSum(.sha256, ofFile: run.staging.file($0)) } : [])
+      + Self.ofInput(plan).filter { known[$0] == nil }
+      + (wanted ? outputNames.map { FileSum(.sha256, ofFile: run.staging.file($0)) } : []).filter { known[$0] == nil }
       + listing.map { FileSum(.md5, ofFile: run.staging.file($0)) }
-    let found = Dictionary(
+    let found = known.merging(
       zip(sums, try FileSum.compute(sums, threads: plan.options.threads)), uniquingKeysWith: { first, _ in first })
     func sum(_ kind: FileSum.Kind, _ path: String) -> String { found[FileSum(kind, ofFile: path)] ?? "" }
     for name in listed {

@@ -22,6 +22,9 @@ public struct ConversionRun: Sendable {
   /// Of the input's tokenizer, as ``Checkpoint/tokenizerDigest()`` gives it; nil where keys will be compared.
   let tokenizerDigest: String?
 
+  /// Sums of input files that there was time for beside the tiles.
+  let inputSums: [FileSum: String]
+
   /// Told how many bytes of input are done.
   public typealias Progress = @Sendable (_ done: UInt64, _ total: UInt64) -> Void
 
@@ -34,9 +37,8 @@ public struct ConversionRun: Sendable {
       try Self.copyDocuments(of: plan, to: staging)
       let writer = try plan.output.writer(in: staging.path)
       let results = try Self.convert(plan, into: writer, interruption: interruption, progress: progress)
-      statistics = results.statistics
-      checksums = results.checksums
-      tokenizerDigest = results.tokenizerDigest
+      (statistics, checksums) = (results.statistics, results.checksums)
+      (tokenizerDigest, inputSums) = (results.tokenizerDigest, results.inputSums)
       // What no tile read is read now: nothing is published from an input that fails its own checksums.
       try plan.input.proveIntegrity()
       try writer.complete()
@@ -63,24 +65,45 @@ public struct ConversionRun: Sendable {
     for document in plan.documents { try FileSystem.write(document.bytes, toNew: staging.file(document.name)) }
   }
 
+  private struct Results {
+    let statistics: [QuantizationStatistics?]
+    let checksums: [[UInt32]]
+    let tokenizerDigest: String?
+    let inputSums: [FileSum: String]
+  }
+
   private static func convert(
     _ plan: ConversionPlan, into writer: any TensorSink, interruption: Interruption, progress: @escaping Progress
-  ) throws -> (statistics: [QuantizationStatistics?], checksums: [[UInt32]], tokenizerDigest: String?) {
+  ) throws -> Results {
     let schedule = TileSchedule(plan.steps)
     let counter = ByteCounter(total: plan.inputByteCount, progress: progress)
     let collected = Mutex<[Int: TileWorker.Result]>([:])
     let tokenizerDigest = Mutex<String?>(nil)
+    let inputSums = Mutex<[FileSum: String]>([:])
+    let begun = Atomic<Int>(0)
+    let hasFailed = Atomic<Bool>(false)
     let workers = Mutex<[TileWorker]>([])
     // Bytes that are merely carried over are proven equal, whatever they are. A new model is made of sound values only.
     let checksCopies = !plan.isLossless
-    try Parallel.forEach(count: 1 + schedule.tileCount, threads: plan.options.threads) { index in
+    try Parallel.forEach(count: 2 + schedule.tileCount, threads: plan.options.threads) { index in
       try interruption.check()
       if index == 0 {
+        let sums = try FileSum.compute(EvidenceSums.ofInput(plan)) {
+          plan.options.threads > 1 && begun.load(ordering: .relaxed) < schedule.tileCount
+        } unless: {
+          hasFailed.load(ordering: .relaxed)
+        } check: {
+          try interruption.check()
+        }
+        return inputSums.withLock { $0 = sums }
+      }
+      if index == 1 {
         // One thread's work: beside the tiles. From GGUF to GGUF the keys are carried, and compared themselves.
         let digest = plan.layout == .gguf && plan.input.layout == .gguf ? nil : try plan.input.tokenizerDigest()
         return tokenizerDigest.withLock { $0 = digest }
       }
-      let position = index - 1
+      let position = index - 2
+      begun.add(1, ordering: .relaxed)
       let (stepIndex, tile) = schedule.tile(at: position)
       let step = plan.steps[stepIndex]
       var worker = workers.withLock { $0.popLast() } ?? TileWorker()
@@ -88,8 +111,10 @@ public struct ConversionRun: Sendable {
         if let result = try worker.run(step, tile: tile, checksCopies: checksCopies, into: writer) {
           collected.withLock { $0[position] = result }
         }
-      } catch let failure as ParseFailure {
-        throw step.placed(failure).in(file: plan.input.path)
+      } catch {
+        hasFailed.store(true, ordering: .relaxed)
+        if let failure = error as? ParseFailure { throw step.placed(failure).in(file: plan.input.path) }
+        throw error
       }
       workers.withLock { $0.append(worker) }
       counter.add(step.rowRange(ofTile: tile).count * step.rows.rowByteCount)
@@ -100,7 +125,9 @@ public struct ConversionRun: Sendable {
     let statistics = results.map { tiles in
       tiles.first.map { first in tiles.dropFirst().reduce(first.statistics) { $0.merged(with: $1.statistics) } }
     }
-    return (statistics, results.map { $0.compactMap(\.checksum) }, tokenizerDigest.withLock { $0 })
+    return Results(
+      statistics: statistics, checksums: results.map { $0.compactMap(\.checksum) },
+      tokenizerDigest: tokenizerDigest.withLock { $0 }, inputSums: inputSums.withLock { $0 })
   }
 }
 

@@ -3,6 +3,7 @@ public import Checkpoints
 internal import Kernels
 internal import Llama
 internal import Quantization
+internal import Synchronization
 internal import Tensors
 
 /// Reads back what was written, with the same reader that opens anybody's checkpoint, and proves it: exact copies byte by
@@ -16,6 +17,8 @@ public struct SelfCheck: Sendable {
   public let provenEqual: Int
   /// Tensors checked value by value.
   public let checkedValues: Int
+  /// Sums of staged files that there was time for beside the tensors.
+  let outputSums: [FileSum: String]
 
   /// - Throws: `ConversionFailure` of kind `.selfCheck` naming the tensor when something is not as it should be.
   public init(
@@ -36,14 +39,26 @@ public struct SelfCheck: Sendable {
       try check.checkForm()
       try check.checkLikeness(statistics)
     }
+    let outputSums = Mutex<[FileSum: String]>([:])
+    let hasFailed = Atomic<Bool>(false)
     let digest = try Self.readingBack {
       let digest = try output.digest(threads: plan.options.threads) { bytes in
         try interruption.check()
         counter.add(bytes)
       } rowsPerVisit: {
         checks[$0].rowsPerVisit
+      } beside: { isBusy in
+        let sums = try FileSum.compute(EvidenceSums.ofOutput(run), while: isBusy) {
+          hasFailed.load(ordering: .relaxed)
+        } check: {
+          try interruption.check()
+        }
+        outputSums.withLock { $0 = sums }
       } visit: { tensor, rows, bytes in
-        try checks[tensor].check(bytes.span, rows: rows)
+        do { try checks[tensor].check(bytes.span, rows: rows) } catch {
+          hasFailed.store(true, ordering: .relaxed)
+          throw error
+        }
       }
       try output.proveIntegrity()
       return digest
@@ -54,6 +69,7 @@ public struct SelfCheck: Sendable {
     try Self.checkIdentity(run, output, digest)
     self.output = output
     self.digest = digest
+    self.outputSums = outputSums.withLock { $0 }
     provenEqual = plan.steps.filter { $0.operation.isExact }.count
     checkedValues = plan.steps.count - provenEqual
   }
