@@ -136,5 +136,6 @@ extension VerificationReport {
     let run = subject.run
     return "\(run.compute) on \(run.instructionSet), \(run.threads) \(run.threads == 1 ? "thread" : "threads"), "
       + (run.emulation.map { "emulating \($0)" } ?? "no serving emulation")
+      + (run.hasBlocks ? "; ggml blocks dequantized, activations unquantized" : "")
   }
 }

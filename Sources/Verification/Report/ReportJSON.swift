@@ -190,6 +190,7 @@ extension VerificationReport {
     members.set("compute", run.compute)
     members.set("version", run.version)
     members.set("emulate", run.emulation.map { .string($0) } ?? .null)
+    if run.hasBlocks { members.set("blocks", "dequantized, activations unquantized") }
     return members.object
   }
 

@@ -99,7 +99,9 @@ extension VerificationRequest {
       seconds: seconds, tokensPerSecond: Double(scoring.count) / max(seconds, 1e-9),
       peakRSSBytes: ProcessFacts.peakResidentBytes, threads: threads,
       instructionSet: InstructionSet.best.description, compute: "exact",
-      emulation: emulatesFP8Activations ? "activations=fp8" : nil, version: Toolkit.version)
+      emulation: emulatesFP8Activations ? "activations=fp8" : nil,
+      hasBlocks: (base.tensors + (candidate?.tensors ?? [])).contains { $0.elementType.block != nil },
+      version: Toolkit.version)
     let subject = VerificationReport.Subject(
       base: identities.base, candidate: identities.candidate, text: text.facts,
       scoring: ScoringProtocol(rule, context: context),

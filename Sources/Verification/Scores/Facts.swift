@@ -94,12 +94,15 @@ public struct RunFacts: Sendable, Equatable {
   public var compute: String
   /// Serving numerics that were emulated, such as `activations=fp8`; nil when none.
   public var emulation: String?
+  /// Whether a model's weights are ggml blocks. They are dequantized and multiply activations as they are, where llama.cpp
+  /// rounds activations to 8 bits.
+  public var hasBlocks: Bool
   /// The tool's version.
   public var version: String
 
   public init(
     seconds: Double, tokensPerSecond: Double, peakRSSBytes: UInt64, threads: Int, instructionSet: String,
-    compute: String, emulation: String? = nil, version: String
+    compute: String, emulation: String? = nil, hasBlocks: Bool = false, version: String
   ) {
     self.seconds = seconds
     self.tokensPerSecond = tokensPerSecond
@@ -108,6 +111,7 @@ public struct RunFacts: Sendable, Equatable {
     self.instructionSet = instructionSet
     self.compute = compute
     self.emulation = emulation
+    self.hasBlocks = hasBlocks
     self.version = version
   }
 }
