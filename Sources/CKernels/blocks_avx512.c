@@ -4,6 +4,9 @@
                              apply_to = function)
 #define BLOCKS_TABLE ck_blocks_avx512
 #define LANES 32
+/// From a table of 32 numbers.
+#define LOOK_UP(table, index) \
+  ((f32x16)__builtin_ia32_vpermi2varps512(load16(table), (index), load16((table) + 16)))
 #include "blocks_level.inc"
 #pragma clang attribute pop
 #endif
