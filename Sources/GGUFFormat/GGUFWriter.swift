@@ -63,6 +63,17 @@ public final class GGUFWriter: TensorSink {
     try files[place.file].write(bytes, at: place.offset + UInt64(offset))
   }
 
+  /// Writes the header of a piece once more, with other values of the same sizes.
+  /// - Throws: `FileFailure`.
+  public func writeHeader(of piece: GGUFSplitPlan.Piece) throws(FileFailure) {
+    guard let file = files.first(where: { FileSystem.lastComponent(of: $0.path) == piece.fileName }) else {
+      preconditionFailure("the plan has no file \(piece.fileName)")
+    }
+    let first = piece.layout.entries.first.flatMap { places[UTF8Key($0.info.name)]?.offset }
+    precondition(first ?? piece.layout.dataOffset == piece.layout.dataOffset, "the header keeps its size")
+    try file.write(piece.layout.headerBytes.span, at: 0)
+  }
+
   /// Waits until all that was written is on the disk.
   /// - Throws: `FileFailure`.
   public func finish() throws(FileFailure) {

@@ -64,7 +64,9 @@ struct CompactPageTests {
     let quantized = CompactQuantization(
       weight: "w", scheme: "row", activations: "none", adapterScale: 0, isRotated: false)
     var other = GGUFMetadata()
-    for key in ["general.type", "general.name", "compact.written_by"] { other.set(key, to: GGUFValue("x")) }
+    for key in ["general.type", "general.name", "compact.written_by", "compact.input_sha256"] {
+      other.set(key, to: GGUFValue("x"))
+    }
     let plan = try CompactPlan(
       [tensor], configuration: "{}", quantized: [quantized], metadata: other, fileName: "x.gguf")
     let header = try GGUFHeader(parsing: plan.headerBytes, fileByteCount: plan.maximumByteCount)

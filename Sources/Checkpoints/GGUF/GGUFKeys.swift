@@ -16,6 +16,8 @@ enum GGUFKeys {
   static let ownPrefix = "llama-convert."
   /// Which program wrote the file.
   static let ownVersion = ownPrefix + "written_by"
+  /// What it was made from: `Checkpoint.inputDigestKey`.
+  static let ownInput = ownPrefix + "input_sha256"
   static let ownArchitecture = ownPrefix + "architecture"
   static let ownSlidingWindow = ownPrefix + "sliding_window"
   static let ownEndOfText = ownPrefix + "eos_token_ids"

@@ -10,9 +10,11 @@ extension Checkpoint {
   ///   - hasBlocks: some tensor is quantized: `general.quantization_version` says which definition of the blocks holds.
   ///   - importance: the matrix that blocks were made with.
   ///   - card: what the README says, for a file that is made anew.
+  ///   - recordsInput: leave room for the digest of the input's files.
   /// - Throws: `ParseFailure` for a tokenizer that a GGUF cannot hold.
   public func ggufMetadata(
-    fileType: UInt32?, hasBlocks: Bool, importance: NamedImportanceMatrix? = nil, card: ModelCard? = nil
+    fileType: UInt32?, hasBlocks: Bool, importance: NamedImportanceMatrix? = nil, card: ModelCard? = nil,
+    recordsInput: Bool = false
   ) throws -> GGUFMetadata {
     var metadata = ownMetadata ?? GGUFMetadata()
     let c = configuration
@@ -22,6 +24,11 @@ extension Checkpoint {
     text("general.type", "model")
     if metadata["general.name"] == nil { text("general.name", name == "." || name == ".." ? "model" : name) }
     if ownMetadata == nil, let card { for (key, value) in card.metadata { metadata.set(key, to: value) } }
+    if recordsInput {
+      text(GGUFKeys.ownInput, String(repeating: "0", count: 64))
+    } else {
+      metadata.remove(GGUFKeys.ownInput)
+    }
     text(GGUFKeys.ownVersion, "\(Toolkit.name) \(Toolkit.version)")
     if !hasBlocks {
       for key in [GGUFKeys.quantizationVersion, "general.quantized_by"] { metadata.remove(key) }
@@ -122,6 +129,9 @@ extension Checkpoint {
     guard case .llama3 = configuration.rope.scaling else { return nil }
     return RoPEFactors.factors(configuration.rope, headDimension: configuration.headDimension)
   }
+
+  /// Key of SHA-256 over lines `SHA256  NAME` of all input files in the order of their names, as `sha256sum` prints them.
+  public static var inputDigestKey: String { GGUFKeys.ownInput }
 
   /// Name of the tensor that holds `ropeFactors`.
   public static var ropeFactorsName: String { GGUFKeys.ropeFactors }

@@ -80,6 +80,11 @@ extension Checkpoint {
     return GGUFTokenizer.entries(keys)
   }
 
+  /// The release's names as Hugging Face publishes it: Llama 3.1 and later scale RoPE.
+  private var specialTokenNames: Llama3SpecialTokens {
+    if case .llama3 = configuration.rope.scaling { .huggingFace } else { .llama3 }
+  }
+
   private func tokenizerKeysOfFiles() throws -> TokenizerKeys? {
     guard let source = try tokenizerSource() else { return nil }
     var special = SpecialTokenIDs()
@@ -100,18 +105,43 @@ extension Checkpoint {
           vocabularySize: size)
       case .tiktoken, .sentencePiece:
         return try TokenizerKeys(
-          tiktoken: source.bytes, vocabularySize: size, special: special, chatTemplate: chatTemplate)
+          tiktoken: source.bytes, vocabularySize: size, names: specialTokenNames, special: special,
+          chatTemplate: chatTemplate)
       }
     } catch {
       throw error.in(file: source.file.path)
     }
   }
 
-  /// Files of the tokenizer that the layout holds inside, in the forms of another layout.
+  /// The keys of a tokenizer that a Meta directory has in Meta's form alone, where Hugging Face's files are wanted.
+  private func missingHuggingFaceKeys(for layout: Layout) throws -> TokenizerKeys? {
+    let isWanted = layout == .huggingFace || layout == .compact
+    guard self.layout == .meta, isWanted, !sidecars.contains(where: { $0.name == "tokenizer.json" }) else { return nil }
+    return try tokenizerKeysOfFiles()
+  }
+
+  /// `generation_config.json`: the ids that begin and end a text. An instructed Llama 3 ends its turns by other tokens than
+  /// its texts, which no file of Meta's says; a model that was not instructed never makes them.
+  private func generationConfiguration(_ keys: TokenizerKeys) -> [UInt8] {
+    var ends = configuration.endOfTextIDs
+    for name in ["<|eom_id|>", "<|eot_id|>"] {
+      if let id = keys.tokens.firstIndex(where: { $0.elementsEqual(name.utf8) }), !ends.contains(id) { ends.append(id) }
+    }
+    var members = JSONObject()
+    if let begin = configuration.beginOfTextID { members["bos_token_id"] = .number(JSONNumber(begin)) }
+    if ends.count == 1 {
+      members["eos_token_id"] = .number(JSONNumber(ends[0]))
+    } else if !ends.isEmpty {
+      members["eos_token_id"] = .array(ends.map { .number(JSONNumber($0)) })
+    }
+    return Array(JSONValue.object(members).serialized(.indented).utf8)
+  }
+
+  /// Files of the tokenizer that the layout holds inside, or has in its own form alone, in the forms of another layout.
   /// - Parameter layout: which other layout.
   /// - Throws: `ParseFailure` for a tokenizer that the form cannot express.
   public func tokenizerFiles(for layout: Layout) throws -> [(name: String, bytes: [UInt8])] {
-    guard let keys = tokenizerKeys else { return [] }
+    guard let keys = try tokenizerKeys ?? missingHuggingFaceKeys(for: layout) else { return [] }
     do throws(ParseFailure) {
       switch layout {
       case .huggingFace, .compact:
@@ -124,7 +154,10 @@ extension Checkpoint {
         } else {
           files.append(("tokenizer.json", try keys.tokenizerJSON()))
         }
-        return files
+        files.append(("special_tokens_map.json", try keys.specialTokensMap()))
+        files.append(("generation_config.json", generationConfiguration(keys)))
+        let carried = Set(sidecars.map(\.name))
+        return files.filter { !carried.contains($0.name) }
       case .meta:
         return [("tokenizer.model", try keys.isSentencePiece ? keys.sentencePieceModel() : keys.tiktokenModel())]
       case .gguf: return []

@@ -16,6 +16,25 @@ struct EvidenceSums {
     plan.options.sumsFiles ? inputNames(plan).map { FileSum(.sha256, ofFile: plan.input.directory + "/" + $0) } : []
   }
 
+  /// Completes the sums of the input's files for an output that says what it was made from: SHA-256 over lines `SHA256  NAME`
+  /// in the order of the names' bytes.
+  /// - Returns: what is known then, and the digest; nil for other outputs, and where no sums are taken.
+  static func inputDigest(
+    _ plan: ConversionPlan, known: [FileSum: String]
+  ) throws -> (sums: [FileSum: String], digest: String?) {
+    let all = ofInput(plan)
+    guard plan.output.recordsInput, !all.isEmpty else { return (known, nil) }
+    let missing = all.filter { known[$0] == nil }
+    let found = zip(missing, try FileSum.compute(missing, threads: plan.options.threads))
+    let sums = known.merging(found) { first, _ in first }
+    let lines = all.map { (name: FileSystem.lastComponent(of: $0.path), sha256: sums[$0] ?? "") }
+    var digest = SHA256Sum()
+    for line in lines.sorted(by: { UTF8Key($0.name) < UTF8Key($1.name) }) {
+      digest.update("\(line.sha256)  \(line.name)\n")
+    }
+    return (sums, digest.hexadecimal())
+  }
+
   /// The same of the planned files, which stay as they are from the self-check on.
   static func ofOutput(_ run: ConversionRun) -> [FileSum] {
     run.plan.options.sumsFiles

@@ -39,8 +39,10 @@ struct CompactOutput: PlannedOutput {
   ///   - configuration: `config.json`.
   ///   - name: the model's.
   ///   - isCompressed: BF16, F16, F32 and FP8 matrices become planes.
+  ///   - recordsInput: the file says what it was made from.
   init(
-    _ steps: [PlannedStep], configuration: String, files: [InsideFile], name: String, isCompressed: Bool
+    _ steps: [PlannedStep], configuration: String, files: [InsideFile], name: String, isCompressed: Bool,
+    recordsInput: Bool
   ) throws {
     inside = files.compactMap { file in CompactProfile.tensorName(ofFile: file.name).map { (file, $0) } }
     var tensors = try inside.map { file, tensor in
@@ -58,6 +60,7 @@ struct CompactOutput: PlannedOutput {
     metadata.set("general.type", to: GGUFValue("model"))
     metadata.set("general.name", to: GGUFValue(name))
     metadata.set("compact.written_by", to: GGUFValue("\(Toolkit.name) \(Toolkit.version)"))
+    if recordsInput { metadata.set(Self.inputKey, to: GGUFValue(String(repeating: "0", count: 64))) }
     plan = try CompactPlan(
       tensors, configuration: configuration, quantized: steps.compactMap(Self.description), metadata: metadata,
       fileName: name + ".gguf")
@@ -107,19 +110,47 @@ struct CompactOutput: PlannedOutput {
     return sum.hexadecimal()
   }
 
+  private static let inputKey = "compact.input_sha256"
+
+  var recordsInput: Bool { plan.metadata[Self.inputKey] != nil }
+
+  /// The plan's keys with what was only known in the end.
+  private static func metadata(_ plan: CompactPlan, _ inputDigest: String?) -> GGUFMetadata {
+    var metadata = plan.metadata
+    if let inputDigest, metadata[inputKey] != nil { metadata.set(inputKey, to: GGUFValue(inputDigest)) }
+    return metadata
+  }
+
+  private struct Writer: OutputWriter {
+    let writer: CompactWriter
+    let plan: CompactPlan
+
+    func write(_ name: String, at offset: Int, _ bytes: Span<UInt8>) throws {
+      try writer.write(name, at: offset, bytes)
+    }
+
+    func complete(inputDigest: String?) throws {
+      try writer.complete(metadata: CompactOutput.metadata(plan, inputDigest))
+    }
+
+    func synchronize() throws { try writer.synchronize() }
+  }
+
   func writer(in directory: String) throws -> any OutputWriter {
     let writer = try CompactWriter(creating: plan, in: directory)
     for (file, tensor) in inside {
       try file.forEachPiece { offset, bytes in try writer.write(tensor, at: offset, Array(bytes).span) }
     }
-    return writer
+    return Writer(writer: writer, plan: plan)
   }
 
-  func firstFault(in directory: String) throws -> (file: String, fault: String)? {
+  func firstFault(in directory: String, inputDigest: String?) throws -> (file: String, fault: String)? {
     let path = directory + "/" + plan.fileName
     do {
       let file = try CompactFile(path: path)
-      if let fault = try plan.firstFault(in: file) { return (path, fault) }
+      if let fault = try plan.firstFault(in: file, metadata: Self.metadata(plan, inputDigest)) {
+        return (path, fault)
+      }
       for (expected, tensor) in inside {
         var isSame = true
         try expected.forEachPiece { offset, bytes in
@@ -136,5 +167,3 @@ struct CompactOutput: PlannedOutput {
     }
   }
 }
-
-extension CompactWriter: OutputWriter {}

@@ -1,6 +1,6 @@
 internal import ByteIO
 internal import Checkpoints
-public import GGUFFormat
+internal import GGUFFormat
 internal import Kernels
 internal import Llama
 internal import Quantization
@@ -8,7 +8,25 @@ internal import Tensors
 
 /// A GGUF file or a split set: everything that llama.cpp needs in one place.
 struct GGUFOutput: PlannedOutput {
+  /// With a placeholder for the input's digest.
   private let pieces: [GGUFSplitPlan.Piece]
+  /// What the pieces are made of.
+  private let parts: Parts
+
+  private struct Parts {
+    let tensors: [TensorInfo]
+    let metadata: GGUFMetadata
+    let name: String
+    let limits: GGUFSplitPlan.Limits
+
+    func pieces(inputDigest: String?) throws -> [GGUFSplitPlan.Piece] {
+      var metadata = metadata
+      if let inputDigest, recordsInput { metadata.set(Checkpoint.inputDigestKey, to: GGUFValue(inputDigest)) }
+      return try GGUFSplitPlan(tensors, metadata: metadata, name: name, limits: limits).pieces
+    }
+
+    var recordsInput: Bool { metadata[Checkpoint.inputDigestKey] != nil }
+  }
   /// Tensors that are computed from the configuration, with their bytes.
   private let constants: [(name: String, bytes: [UInt8])]
 
@@ -28,11 +46,11 @@ struct GGUFOutput: PlannedOutput {
         try TensorInfo(name: Checkpoint.ropeFactorsName, elementType: .f32, shape: [ropeFactors.count]))
     }
     self.constants = constants
-    pieces = try GGUFSplitPlan(
-      Self.inFileOrder(tensors), metadata: metadata, name: name,
-      limits: limits
-    ).pieces
+    parts = Parts(tensors: Self.inFileOrder(tensors), metadata: metadata, name: name, limits: limits)
+    pieces = try parts.pieces(inputDigest: nil)
   }
+
+  var recordsInput: Bool { parts.recordsInput }
 
   /// llama-quantize's order: tensors of no layer by name, then the layers by number and in each by name.
   private static func inFileOrder(_ tensors: [TensorInfo]) -> [TensorInfo] {
@@ -59,11 +77,27 @@ struct GGUFOutput: PlannedOutput {
   func writer(in directory: String) throws -> any OutputWriter {
     let writer = try GGUFWriter(creating: pieces, in: directory)
     for (name, bytes) in constants { try writer.write(name, at: 0, bytes.span) }
-    return writer
+    return Writer(writer: writer, parts: parts)
   }
 
-  func firstFault(in directory: String) throws -> (file: String, fault: String)? {
-    for piece in pieces {
+  private struct Writer: OutputWriter {
+    let writer: GGUFWriter
+    let parts: Parts
+
+    func write(_ name: String, at offset: Int, _ bytes: Span<UInt8>) throws {
+      try writer.write(name, at: offset, bytes)
+    }
+
+    func complete(inputDigest: String?) throws {
+      guard inputDigest != nil, parts.recordsInput else { return }
+      try writer.writeHeader(of: parts.pieces(inputDigest: inputDigest)[0])
+    }
+
+    func synchronize() throws { try writer.finish() }
+  }
+
+  func firstFault(in directory: String, inputDigest: String?) throws -> (file: String, fault: String)? {
+    for piece in try parts.pieces(inputDigest: inputDigest) {
       let file = try ReadableFile(path: directory + "/" + piece.fileName)
       let header = piece.layout.headerBytes
       guard try file.bytes(at: 0, count: header.count) == header else {
@@ -78,9 +112,4 @@ struct GGUFOutput: PlannedOutput {
     }
     return nil
   }
-}
-
-extension GGUFWriter: OutputWriter {
-  public func complete() throws {}
-  public func synchronize() throws { try finish() }
 }

@@ -71,7 +71,7 @@ struct MetaOutput: PlannedOutput {
 
   /// Headers and pickle are those planned; the reader checks descriptors and central directory against them. Tensors' CRCs
   /// are proven with their digests.
-  func firstFault(in directory: String) throws -> (file: String, fault: String)? {
+  func firstFault(in directory: String, inputDigest: String?) throws -> (file: String, fault: String)? {
     for layout in layouts {
       let path = directory + "/" + layout.fileName
       do {
@@ -204,7 +204,7 @@ final class MetaWriter: OutputWriter {
     return gathered
   }
 
-  func complete() throws {
+  func complete(inputDigest: String?) throws {
     for writer in writers { try writer.complete() }
   }
 

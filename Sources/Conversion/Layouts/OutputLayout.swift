@@ -93,7 +93,9 @@ struct OutputLayout {
     } catch let failure as ParseFailure {
       tokenizerDocuments = []
       warnings.append(
-        "the tokenizer is left behind, since it cannot be written in this layout's form: \(failure.message)")
+        checkpoint.tokenizerKeys == nil
+          ? "no tokenizer.json is made of the tokenizer.model, which is carried over as it is: \(failure.message)"
+          : "the tokenizer is left behind, since it cannot be written in this layout's form: \(failure.message)")
     }
     self.warnings = warnings
   }
@@ -221,7 +223,8 @@ struct OutputLayout {
       // A copy of a GGUF is of the type that it was, whoever made it.
       let isCopy = checkpoint.layout == .gguf && mixture?.keepsBlocks == true
       let metadata = try checkpoint.ggufMetadata(
-        fileType: isCopy ? nil : mixture?.fileType.id, hasBlocks: hasBlocks, importance: options.importance, card: card)
+        fileType: isCopy ? nil : mixture?.fileType.id, hasBlocks: hasBlocks, importance: options.importance,
+        card: card, recordsInput: options.sumsFiles)
       guard importance == nil || hasBlocks else {
         throw ConversionFailure(.usage, "--imatrix weighs the columns of blocks, and no tensor is made one")
       }
@@ -240,7 +243,8 @@ struct OutputLayout {
         + tokenizerDocuments.map { CompactOutput.InsideFile(name: $0.name, content: .bytes($0.bytes)) }
       let output = try CompactOutput(
         steps, configuration: configuration.serialized(.indented), files: files,
-        name: Checkpoint.stem(ofGGUF: name) ?? name, isCompressed: options.compresses)
+        name: Checkpoint.stem(ofGGUF: name) ?? name, isCompressed: options.compresses,
+        recordsInput: options.sumsFiles)
       return (output, [])
     }
   }

@@ -17,13 +17,18 @@ public protocol PlannedOutput: Sendable {
   /// - Throws: `FileFailure`.
   func writer(in directory: String) throws -> any OutputWriter
 
+  /// The files say what they were made from: `OutputWriter.complete(inputDigest:)` and `firstFault` want it.
+  var recordsInput: Bool { get }
+
   /// Looks at what was written and known before: headers.
+  /// - Parameter inputDigest: as the writer was told.
   /// - Returns: the first file that is not as planned, and what is wrong with it; nil when all is well.
-  func firstFault(in directory: String) throws -> (file: String, fault: String)?
+  func firstFault(in directory: String, inputDigest: String?) throws -> (file: String, fault: String)?
 }
 
 extension PlannedOutput {
   public var headerDigest: String { "" }
+  public var recordsInput: Bool { false }
 }
 
 public struct PlannedFile: Sendable, Equatable {
@@ -51,8 +56,9 @@ public struct PlannedPlace: Sendable, Equatable {
 /// Takes planned tensors under their planned names, in parts of whole rows, in any order and from several threads.
 public protocol OutputWriter: TensorSink {
   /// Writes what is known only when all tensors are there. The files are then whole, though perhaps not on the disk yet.
+  /// - Parameter inputDigest: of the input's files, where sums of files are taken.
   /// - Throws: `FileFailure`.
-  func complete() throws
+  func complete(inputDigest: String?) throws
 
   /// Waits until all that was written is on the disk.
   /// - Throws: `FileFailure`.

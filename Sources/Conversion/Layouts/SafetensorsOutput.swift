@@ -30,7 +30,7 @@ public struct SafetensorsOutput: PlannedOutput {
     try SafetensorsWriter(creating: plan.shards, in: directory)
   }
 
-  public func firstFault(in directory: String) throws -> (file: String, fault: String)? {
+  public func firstFault(in directory: String, inputDigest: String?) throws -> (file: String, fault: String)? {
     for shard in plan.shards {
       let file = try ReadableFile(path: directory + "/" + shard.fileName)
       guard try file.bytes(at: 0, count: shard.layout.headerBytes.count) == shard.layout.headerBytes else {
@@ -42,6 +42,6 @@ public struct SafetensorsOutput: PlannedOutput {
 }
 
 extension SafetensorsWriter: OutputWriter {
-  public func complete() throws {}
+  public func complete(inputDigest: String?) throws {}
   public func synchronize() throws { try finish() }
 }

@@ -22,8 +22,10 @@ public struct ConversionRun: Sendable {
   /// Of the input's tokenizer, as ``Checkpoint/tokenizerDigest()`` gives it; nil where keys will be compared.
   let tokenizerDigest: String?
 
-  /// Sums of input files that there was time for beside the tiles.
+  /// Sums of input files that there was time for beside the tiles; of all where the output says what it was made from.
   let inputSums: [FileSum: String]
+  /// Of all input files, for an output that says it; else nil.
+  let inputDigest: String?
 
   /// Told how many bytes of input are done.
   public typealias Progress = @Sendable (_ done: UInt64, _ total: UInt64) -> Void
@@ -38,10 +40,11 @@ public struct ConversionRun: Sendable {
       let writer = try plan.output.writer(in: staging.path)
       let results = try Self.convert(plan, into: writer, interruption: interruption, progress: progress)
       (statistics, checksums) = (results.statistics, results.checksums)
-      (tokenizerDigest, inputSums) = (results.tokenizerDigest, results.inputSums)
+      tokenizerDigest = results.tokenizerDigest
+      (inputSums, inputDigest) = try EvidenceSums.inputDigest(plan, known: results.inputSums)
       // What no tile read is read now: nothing is published from an input that fails its own checksums.
       try plan.input.proveIntegrity()
-      try writer.complete()
+      try writer.complete(inputDigest: inputDigest)
       // The disk takes its time; what is read back meanwhile does not come from it anyway.
       flush = BackgroundWork { try writer.synchronize() }
     } catch {

@@ -112,7 +112,11 @@ public struct SelfCheck: Sendable {
         throw failure(file.path, "has \(file.byteCount) bytes, \(planned.byteCount) were planned")
       }
     }
-    if let (file, fault) = try plan.output.firstFault(in: run.staging.path) { throw failure(file, fault) }
+    if let (file, fault) = try plan.output.firstFault(
+      in: run.staging.path, inputDigest: run.inputDigest)
+    {
+      throw failure(file, fault)
+    }
     for document in plan.documents {
       let path = run.staging.file(document.name)
       guard try SHA256Sum.hexadecimal(ofFile: path) == SHA256Sum.hexadecimal(of: document.bytes) else {

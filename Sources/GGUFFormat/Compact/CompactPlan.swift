@@ -11,7 +11,8 @@ public struct CompactPlan: Sendable, Equatable {
   let layout: GGUFLayout
   private let configuration: String
   private let quantized: [CompactQuantization]
-  private let metadata: GGUFMetadata
+  /// Other keys of the file. Their values may be others in the end, of the same sizes.
+  public let metadata: GGUFMetadata
 
   /// - Parameters:
   ///   - configuration: `config.json`.
@@ -44,7 +45,9 @@ public struct CompactPlan: Sendable, Equatable {
   }
 
   /// The file once sizes and checksums are known. Its header has the same size.
-  func layout(storedByteCounts: [Int], checksums: [UInt32]) throws(ParseFailure) -> GGUFLayout {
+  func layout(
+    storedByteCounts: [Int], checksums: [UInt32], metadata: GGUFMetadata
+  ) throws(ParseFailure) -> GGUFLayout {
     try Self.layout(tensors, storedByteCounts, checksums, configuration, quantized, metadata)
   }
 
@@ -64,7 +67,8 @@ public struct CompactPlan: Sendable, Equatable {
   }
 
   /// How a file differs from the plan in what was known before; nil when it does not.
-  public func firstFault(in file: CompactFile) throws -> String? {
+  /// - Parameter metadata: as the writer was told.
+  public func firstFault(in file: CompactFile, metadata: GGUFMetadata? = nil) throws -> String? {
     for tensor in tensors {
       guard file.info(tensor.info.name) == tensor.info, file.encoding(of: tensor.info.name) == tensor.encoding else {
         return "does not hold \(tensor.info.name) as it was planned"
@@ -73,7 +77,8 @@ public struct CompactPlan: Sendable, Equatable {
     guard file.tensors.count + file.files.count == tensors.count else { return "holds other tensors than were planned" }
     let checksums = tensors.map { file.checksum(of: $0.info.name) ?? 0 }
     let sizes = tensors.map { file.storedByteCount(of: $0.info.name) ?? 0 }
-    return try file.hasHeader(of: layout(storedByteCounts: sizes, checksums: checksums))
+    return try file.hasHeader(
+      of: layout(storedByteCounts: sizes, checksums: checksums, metadata: metadata ?? self.metadata))
       ? nil : "has another header than was planned"
   }
 }

@@ -77,8 +77,9 @@ public final class CompactWriter: TensorSink {
   }
 
   /// Writes the header, which is known when all tensors are there, and gives back the space that was not needed.
+  /// - Parameter metadata: other values of the plan's keys, of the same sizes.
   /// - Throws: `FileFailure`; `ParseFailure` when tensors were not written in full.
-  public func complete() throws {
+  public func complete(metadata: GGUFMetadata? = nil) throws {
     var found: [UInt32] = []
     for (tensor, checksum) in zip(plan.tensors, checksums.withLock({ $0.map(\.checksum) })) {
       guard let checksum else {
@@ -87,7 +88,8 @@ public final class CompactWriter: TensorSink {
       found.append(checksum)
     }
     let sizes = zip(plan.tensors, queue.storedByteCounts).map { $1 ?? $0.maximumStoredByteCount }
-    let layout = try plan.layout(storedByteCounts: sizes, checksums: found)
+    let layout = try plan.layout(
+      storedByteCounts: sizes, checksums: found, metadata: metadata ?? plan.metadata)
     precondition(layout.headerBytes.count == plan.headerBytes.count, "the header keeps its size")
     try file.write(layout.headerBytes.span, at: 0)
     if layout.fileByteCount != plan.maximumByteCount { try file.truncate(to: layout.fileByteCount) }

@@ -77,6 +77,20 @@ extension TokenizerKeys {
     ]
   }
 
+  /// `special_tokens_map.json`: the texts of the tokens that have a role.
+  /// - Throws: `ParseFailure` as `tokenizerConfiguration` does.
+  public func specialTokensMap() throws(ParseFailure) -> [UInt8] {
+    let special = try specialTexts()
+    var object = JSONObject()
+    for (name, id) in [
+      ("bos_token", self.special.beginOfText), ("eos_token", self.special.endOfText),
+      ("pad_token", self.special.padding), ("unk_token", self.special.unknown),
+    ] {
+      object[name] = id.flatMap { special[$0] }.map { .string($0) }
+    }
+    return Array(JSONValue.object(object).serialized(.indented).utf8)
+  }
+
   /// A `tokenizer_config.json`: the class, the tokens that have a role and are special, and the chat templates.
   ///
   /// A padding or unknown token that is a normal token is left out; its id belongs in the model's configuration.
