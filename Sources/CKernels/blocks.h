@@ -76,8 +76,8 @@ struct ck_offset_trials {
   int count;
 };
 extern const struct ck_offset_trials ck_trials_q4_k, ck_trials_q5_k, ck_trials_weighted;
-float ck_search_offset(const float *x, const float *w, int n, int most, const struct ck_offset_trials *trials,
-                       uint8_t *levels, float *minus_offset);
+float ck_search_offset(const float x[32], const float w[32], int most, const struct ck_offset_trials *trials,
+                       uint8_t levels[32], float *minus_offset);
 /// Weighted least squares of x by scale * level, level in -most...most-1; levels[i] is level + most.
 float ck_search_symmetric(const float *x, const float *w, int n, int most, uint8_t *levels);
 

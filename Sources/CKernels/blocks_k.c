@@ -13,7 +13,7 @@ static void offset_levels(const float *x, const float *weights, int most, const 
     for (int i = 0; i < 32; i++) sum += part[i] * part[i];
     const float typical = __builtin_sqrtf(sum / 32);
     for (int i = 0; i < 32; i++) own[i] = weights ? weights[32 * j + i] : typical + __builtin_fabsf(part[i]);
-    scales[j] = ck_search_offset(part, own, 32, most, trials, levels + 32 * j, &offsets[j]);
+    scales[j] = ck_search_offset(part, own, most, trials, levels + 32 * j, &offsets[j]);
     sums[j] = 0;
     for (int i = 0; i < 32; i++) sums[j] += own[i];
   }

@@ -12,8 +12,9 @@ static uint8_t clamped_level(float value, int most) {
   return (uint8_t)(level < 0 ? 0 : level > most ? most : level);
 }
 
-float ck_search_offset(const float *x, const float *w, int n, int most, const struct ck_offset_trials *trials,
-                       uint8_t *levels, float *minus_offset) {
+float ck_search_offset(const float x[32], const float w[32], int most, const struct ck_offset_trials *trials,
+                       uint8_t levels[32], float *minus_offset) {
+  const int n = 32;
   float low = x[0], high = x[0], sum_w = w[0], sum_x = w[0] * x[0];
   for (int i = 1; i < n; i++) {
     if (x[i] < low) low = x[i];
@@ -37,11 +38,11 @@ float ck_search_offset(const float *x, const float *w, int n, int most, const st
   for (int trial = 0; trial < trials->count; trial++) {
     // `low` is the best offset so far: a trial that wins moves the origin of the later ones.
     inverse = (trials->first + trials->step * (float)trial + (float)most) / (high - low);
-    uint8_t tried[32];
-    float sum_l = 0, sum_l2 = 0, sum_xl = 0;
+    // What is no sum has loops of its own, which compilers make wide.
+    float tried[32], squares[32], sum_l = 0, sum_l2 = 0, sum_xl = 0;
+    for (int i = 0; i < n; i++) tried[i] = (float)clamped_level(inverse * (x[i] - low), most);
     for (int i = 0; i < n; i++) {
-      tried[i] = clamped_level(inverse * (x[i] - low), most);
-      const float level = (float)tried[i];
+      const float level = tried[i];
       sum_l += w[i] * level;
       sum_l2 += w[i] * level * level;
       sum_xl += w[i] * level * x[i];
@@ -56,11 +57,12 @@ float ck_search_offset(const float *x, const float *w, int n, int most, const st
     }
     float error = 0;
     for (int i = 0; i < n; i++) {
-      const float off = slope * (float)tried[i] + offset - x[i];
-      error += w[i] * (off * off);
+      const float off = slope * tried[i] + offset - x[i];
+      squares[i] = w[i] * (off * off);
     }
+    for (int i = 0; i < n; i++) error += squares[i];
     if (error < best) {
-      __builtin_memcpy(levels, tried, (size_t)n);
+      for (int i = 0; i < n; i++) levels[i] = (uint8_t)tried[i];
       best = error;
       scale = slope;
       low = offset;

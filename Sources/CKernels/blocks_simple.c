@@ -48,7 +48,7 @@ static float symmetric_levels(const float *x, const float *weights, int half, ui
 /// Levels 0...most above the least element; its value and the scale.
 static float offset_levels(const float *x, const float *weights, int most, uint8_t levels[32], float *offset) {
   if (weights) {
-    const float scale = ck_search_offset(x, weights, 32, most, &ck_trials_weighted, levels, offset);
+    const float scale = ck_search_offset(x, weights, most, &ck_trials_weighted, levels, offset);
     *offset = -*offset;
     return scale;
   }
