@@ -43,6 +43,12 @@ for ((round = 0; round < rounds; round++)); do
   measure hf convert --format safetensors "$work/pth" "$work/out"
   measure hf-bare convert --format safetensors --no-file-sums "$work/pth" "$work/out"
   rm -rf "$work/pth"
+  measure compact convert --format compact --no-file-sums "$model" "$work/out"
+  measure compress convert --format compact --compress --no-file-sums "$model" "$work/out"
+  convert --format compact --compress --no-file-sums "$model" "$work/z.gguf" >/dev/null
+  measure unpack convert --format safetensors --no-file-sums "$work/z.gguf" "$work/out"
+  compressed=$(stat -c %s "$work/z.gguf")
+  rm -f "$work"/z.gguf*
 done
 cp=$(median <"$work/cp.times")
 row() {
@@ -59,6 +65,10 @@ row pth-bare "safetensors to 4 .pth shards, no file sums"
 row mp2-bare "4 shards to 2, no file sums"
 row hf "4 shards to safetensors"
 row hf-bare "4 shards to safetensors, no file sums"
+row compact "safetensors to compact, no file sums"
+row compress "the same with --compress"
+row unpack "back to safetensors"
+echo "the compressed file has $(ratio "$compressed" "$(du -bcL "$model"/* | tail -1 | cut -f1)") of the model's size"
 
 # Both quantize the same file, on as many threads, and end with their bytes on the disk; our process starts and checks itself too.
 peer=Tests/Interop/llama_quantize.py
@@ -96,6 +106,10 @@ else
 fi
 
 if [ -n "${BENCH_ONLY_CONVERSION:-}" ]; then exit 0; fi
+# Ours with the start of the process, and the text in and the ids out as digits.
+if [ -f "$model/tokenizer.model" ] && "$python" -c 'import tiktoken, tokenizers' 2>/dev/null; then
+  "$python" Tests/Interop/tokenizer_speed.py "$bin/llama-verify" "$model" Tests/Fixtures/eval.txt
+fi
 tokens=${BENCH_TOKENS:-2048}
 text=Tests/Fixtures/eval.txt
 rate=$("$bin/llama-verify" "$model" --text "$text" --context "$tokens" --tokens "$tokens" --threads "$threads" --quiet --json |

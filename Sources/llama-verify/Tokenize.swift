@@ -24,7 +24,10 @@ struct Tokenize: ParsableCommand {
       while let line = readLine() {
         guard let bytes = Self.bytes(line) else { throw UsageFailure("a line is not hexadecimal: \(line.prefix(40))") }
         let ids = tokenizer.encode(RepairedText(repairing: bytes).bytes)
-        try console.result(ids.map(String.init).joined(separator: " ") + "\n")
+        var row = ""
+        row.reserveCapacity(ids.count * 6)
+        for id in ids { row += row.isEmpty ? "\(id)" : " \(id)" }
+        try console.result(row + "\n")
       }
     }
   }
@@ -54,14 +57,26 @@ struct Tokenize: ParsableCommand {
     return tokenizer
   }
 
+  /// - Returns: nil for a line that is not hexadecimal.
   private static func bytes(_ line: String) -> [UInt8]? {
-    let digits = Array(line.utf8)
-    guard digits.count % 2 == 0 else { return nil }
     var bytes: [UInt8] = []
-    for index in stride(from: 0, to: digits.count, by: 2) {
-      guard let byte = UInt8(String(decoding: digits[index..<index + 2], as: UTF8.self), radix: 16) else { return nil }
-      bytes.append(byte)
+    bytes.reserveCapacity(line.utf8.count / 2)
+    var high: UInt8?
+    for digit in line.utf8 {
+      let value: UInt8
+      switch digit {
+      case 0x30...0x39: value = digit - 0x30
+      case 0x41...0x46: value = digit - 0x37
+      case 0x61...0x66: value = digit - 0x57
+      default: return nil
+      }
+      if let first = high {
+        bytes.append(first << 4 | value)
+        high = nil
+      } else {
+        high = value
+      }
     }
-    return bytes
+    return high == nil ? bytes : nil
   }
 }

@@ -28,6 +28,12 @@ final class Counter: Sendable {
     #expect(document["quantization"]?.isNull == true && inspection.summary.contains("none of the published"))
   }
 
+  @Test(arguments: [("tiny_meta/int4_qlora_mp1", "Meta int4"), ("tiny_meta/fp8_mp2", "Meta FP8")])
+  func whatNoConfigurationNamesHasAName(_ model: String, _ name: String) throws {
+    let inspection = Inspection(of: try Checkpoint(path: Fixtures.bundled(model).path))
+    #expect(inspection.document["quantization"] == .string(name) && inspection.summary.contains(name))
+  }
+
   @Test func codesAndScalesAreCounted() throws {
     var model = TinyCheckpoint()
     model.storeAsFP8(.compressedChannel, scaleType: .f32)

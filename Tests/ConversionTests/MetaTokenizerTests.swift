@@ -57,6 +57,22 @@ struct MetaTokenizerTests {
     #expect(config["tokenizer_class"] as? String == "PreTrainedTokenizerFast")
   }
 
+  @Test("And Meta's one from Hugging Face's: the same ranks, byte for byte")
+  func ranks() throws {
+    let model = try ModelFolder()
+    try FileManager.default.removeItem(at: model.file("tokenizer.model"))
+    try convert(model.path, to: path("meta"), ConversionOptions(layout: .meta))
+    let made = try Fixtures.bytes(folder.file("meta/tokenizer.model"))
+    #expect(made == (try Fixtures.bytes(Fixtures.bundled("tiny/tokenizer.model"))))
+    // A rule that ranks do not imply cannot be said in that form.
+    let json = try String(contentsOf: model.file("tokenizer.json"), encoding: .utf8)
+    let dropped = json.replacing(/\[\s*"-",\s*"-"\s*\],/, with: "")
+    try #require(dropped != json)
+    try Data(dropped.utf8).write(to: model.file("tokenizer.json"))
+    let plan = try plan(model.path, ConversionOptions(layout: .meta))
+    #expect(plan.warnings.contains { $0.contains("carried over as it is") }, "\(plan.warnings)")
+  }
+
   @Test("Files that came along are carried, not made anew")
   func carried() throws {
     let meta = try published()

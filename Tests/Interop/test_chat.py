@@ -3,9 +3,16 @@
 import json
 
 import pytest
-import torch
 import reference
+import sentencepiece
+import torch
+from conftest import FIXTURES
 from tokenizer_parity import tiktoken_encoder
+
+@pytest.fixture(scope="module")
+def tiny2_tokenizer():
+    return FIXTURES / "tiny2/tokenizer.model"
+
 
 CHATS = [
     [("user", "This is a test sentence."), ("assistant", "So it is.")],
@@ -34,6 +41,32 @@ def test_llama3_ids(programs, tiny):
     added = json.loads((tiny / "tokenizer.json").read_text())["added_tokens"]
     special = {token["content"]: token["id"] for token in added}
     assert rendered(programs, tiny, CHATS) == [llama3(encode, special, chat) for chat in CHATS]
+
+
+def test_llama2_ids(programs, tiny2_tokenizer):
+    """As chat_completion of Meta's Llama 2 puts them together, by sentencepiece; scored is what holds a byte of the answer."""
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(tiny2_tokenizer))
+    chats = [
+        [("user", " What is a tensor? "), ("assistant", "An array.\n")],
+        [("system", "Be terse."), ("user", "One"), ("assistant", "a\u2581b  c"), ("user", "Two </s>"), ("assistant", "ü 🎉")],
+    ]
+    expected = []
+    for chat in chats:
+        ids = []
+        system = f"<<SYS>>\n{chat[0][1]}\n<</SYS>>\n\n" if chat[0][0] == "system" else ""
+        turns = chat[1:] if system else chat
+        for (_, question), (_, answer) in zip(turns[::2], turns[1::2]):
+            prompt = f"[INST] {(system + question).strip()} [/INST] "
+            system = ""
+            own = processor.encode(prompt + answer.strip() + " ")
+            # The first token that the text without the answer does not have, and its first id's place.
+            pieces = processor.encode(prompt + answer.strip() + " ", out_type="immutable_proto").pieces
+            start = len(prompt)
+            scored = [piece.end > start for piece in pieces]
+            assert [piece.id for piece in pieces] == own
+            ids += [(processor.bos_id(), False), *zip(own, scored), (processor.eos_id(), True)]
+        expected.append(ids)
+    assert rendered(programs, tiny2_tokenizer, chats) == expected
 
 
 def test_only_the_assistant_is_scored(programs, tiny, tmp_path):

@@ -33,3 +33,22 @@ def test_converted_directory_has_the_tokenizer_of_its_base(programs, converted, 
     assert programs.tokenize(converted("fp8"), texts) == [
         tokenizer(string, add_special_tokens=False, split_special_tokens=True).input_ids for string in texts
     ]
+
+
+def test_ids_are_the_same_after_every_conversion(programs, tiny, small3, tmp_path, figure):
+    """Each layout from the one before; what is compared is what tiktoken makes of the original ranks."""
+    texts = Generator(11).strings(16000)
+    for model in (tiny, small3):
+        encode = tiktoken_encoder(model / "tokenizer.model")
+        expected = [encode(text) for text in texts]
+        current = model
+        for number, (kind, options) in enumerate(
+            [
+                ("gguf", ()), ("safetensors", ()), ("pth", ("--tp", "2")), ("gguf", ()), ("pth", ()), ("compact", ("--compress",)),
+                ("safetensors", ()), ("compact", ()), ("gguf", ()),
+            ]
+        ):
+            name = f"{model.name}-{number}" + (".gguf" if kind in ("gguf", "compact") else "")
+            current = programs.convert(current, tmp_path / name, "--format", kind, "--no-file-sums", *options)
+            assert programs.tokenize(current, texts) == expected, (current.name, kind)
+    figure("texts with equal ids at each of 9 stations", len(texts))

@@ -113,11 +113,16 @@ extension Checkpoint {
     }
   }
 
-  /// The keys of a tokenizer that a Meta directory has in Meta's form alone, where Hugging Face's files are wanted.
-  private func missingHuggingFaceKeys(for layout: Layout) throws -> TokenizerKeys? {
-    let isWanted = layout == .huggingFace || layout == .compact
-    guard self.layout == .meta, isWanted, !sidecars.contains(where: { $0.name == "tokenizer.json" }) else { return nil }
-    return try tokenizerKeysOfFiles()
+  /// The keys of a tokenizer whose files lack the form that the readers of another layout want: Meta's `tokenizer.model`, or
+  /// Hugging Face's `tokenizer.json`.
+  private func keysOfMissingForm(for layout: Layout) throws -> TokenizerKeys? {
+    let wanted: String
+    switch (self.layout, layout) {
+    case (.meta, .huggingFace), (.meta, .compact): wanted = "tokenizer.json"
+    case (.huggingFace, .meta), (.compact, .meta): wanted = "tokenizer.model"
+    default: return nil
+    }
+    return sidecars.contains { $0.name == wanted } ? nil : try tokenizerKeysOfFiles()
   }
 
   /// `generation_config.json`: the ids that begin and end a text. An instructed Llama 3 ends its turns by other tokens than
@@ -141,7 +146,7 @@ extension Checkpoint {
   /// - Parameter layout: which other layout.
   /// - Throws: `ParseFailure` for a tokenizer that the form cannot express.
   public func tokenizerFiles(for layout: Layout) throws -> [(name: String, bytes: [UInt8])] {
-    guard let keys = try tokenizerKeys ?? missingHuggingFaceKeys(for: layout) else { return [] }
+    guard let keys = try tokenizerKeys ?? keysOfMissingForm(for: layout) else { return [] }
     do throws(ParseFailure) {
       switch layout {
       case .huggingFace, .compact:

@@ -42,6 +42,15 @@ public struct Inspection: Sendable {
     }
   }
 
+  /// What `config.json` calls it; else what the element types say.
+  private var quantizationName: String? {
+    if let quantization = checkpoint.quantization { return quantization.method }
+    if checkpoint.tensors.contains(where: { $0.elementType.block != nil }) { return "ggml blocks" }
+    let coded = checkpoint.tensors.filter { $0.quantization != nil }
+    if coded.contains(where: { $0.elementType == .i8 }) { return "Meta int4" }
+    return coded.isEmpty ? nil : "Meta FP8"
+  }
+
   private var family: String? { LlamaFamily(of: checkpoint.configuration)?.description }
 
   public var document: JSONValue {
@@ -70,7 +79,7 @@ public struct Inspection: Sendable {
             "bytes": .number(JSONNumber($0.bytes)),
           ]
         }),
-      "quantization": checkpoint.quantization.map { .string($0.method) } ?? .null,
+      "quantization": quantizationName.map { .string($0) } ?? .null,
       "kv_cache": .array(
         contexts.map { ["context": .number(JSONNumber($0)), "bytes": .number(JSONNumber(cacheBytes($0)))] }),
       "sidecars": .array(checkpoint.sidecars.map { .string($0.name) }),
@@ -94,7 +103,7 @@ public struct Inspection: Sendable {
     for entry in types {
       lines.append("weights       \(entry.type): \(entry.tensors) tensors, \(ByteSize(UInt64(entry.bytes)))")
     }
-    if let quantization = checkpoint.quantization { lines.append("quantization  \(quantization.method)") }
+    if let quantizationName { lines.append("quantization  \(quantizationName)") }
     lines.append("serving       weights \(ByteSize(UInt64(weightBytes)))")
     for context in contexts {
       lines.append(

@@ -94,7 +94,7 @@ struct OutputLayout {
       tokenizerDocuments = []
       warnings.append(
         checkpoint.tokenizerKeys == nil
-          ? "no tokenizer.json is made of the tokenizer.model, which is carried over as it is: \(failure.message)"
+          ? "the tokenizer is carried over as it is, since it cannot be made in this layout's form: \(failure.message)"
           : "the tokenizer is left behind, since it cannot be written in this layout's form: \(failure.message)")
     }
     self.warnings = warnings

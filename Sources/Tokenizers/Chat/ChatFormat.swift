@@ -60,7 +60,9 @@ public enum ChatFormat: Sendable, Equatable {
         let text = "[INST] \(question) [/INST] "
         let ids = tokenizer.encode(Array("\(text)\(answer) ".utf8))
         rendering.ids += [begin] + ids + [end]
-        let own = Self.firstToken(of: answer.utf8.count + 1, in: ids, tokenizer)
+        // SentencePiece does not tell U+2581 from a space, and gives a space back.
+        let given = answer.unicodeScalars.reduce(1) { $0 + ($1 == "\u{2581}" ? 1 : UTF8.width($1)) }
+        let own = Self.firstToken(of: given, in: ids, tokenizer)
         rendering.scored.append(first + 1 + own..<rendering.ids.count)
       }
       return rendering
