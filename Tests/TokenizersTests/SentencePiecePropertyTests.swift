@@ -71,6 +71,32 @@ struct SentencePiecePropertyTests {
     }
   }
 
+  /// A piece of this model has a space in front at most, so that each word is merged by itself; and a word alone is far too
+  /// short for anything to be remembered.
+  @Test("A long text has the ids of its words, which come again and again")
+  func longTexts() throws {
+    let seed = SeededRandom.freshSeed()
+    var random = SeededRandom(seed: seed)
+    let tokenizer = try TokenizerFile.tokenizer(Fixtures.bytes(Fixtures.bundled("tiny2/tokenizer.model")))
+    let syllables = [
+      "ten", "sor", "quant", "ize", "the", "er", "\u{E9}", "\u{65E5}", "\u{1F389}", "x", "1", "=", "==", "\n",
+    ]
+    func word(_ random: inout SeededRandom) -> String {
+      (0..<Int.random(in: 1...12, using: &random)).map { _ in
+        syllables[Int.random(in: 0..<syllables.count, using: &random)]
+      }.joined()
+    }
+    let common = (0..<300).map { _ in word(&random) }
+    for _ in 0..<4 {
+      let words = (0..<6000).map { _ in
+        Int.random(in: 0..<4, using: &random) == 0
+          ? word(&random) : common[Int.random(in: 0..<common.count, using: &random)]
+      }
+      let whole = tokenizer.encode(Array(words.joined(separator: " ").utf8))
+      #expect(whole == words.flatMap { tokenizer.encode(Array($0.utf8)) }, "seed \(seed)")
+    }
+  }
+
   @Test("decoding undoes encoding, all forms agree")
   func roundTrip() throws {
     let seed = SeededRandom.freshSeed()

@@ -59,7 +59,7 @@ struct SentencePieceModel: Sendable {
   }
 
   func encode(_ text: Span<UInt8>) -> [Int32] {
-    var run = Run(capacity: text.count / 3 + 8)
+    var run = Run(byteCount: text.count)
     var position = 0
     var last: UInt32?
     while position < text.count {
@@ -84,7 +84,7 @@ struct SentencePieceModel: Sendable {
 
   /// Bytes of each piece that a text without user-defined pieces is merged into.
   func pieceLengths(_ text: Span<UInt8>) -> [Int] {
-    var run = Run(capacity: 0)
+    var run = Run(byteCount: 0)
     var position = 0
     while position < text.count {
       run.append(position, isFrozen: false, keepsFrozen: hasUnused)
@@ -107,8 +107,14 @@ struct SentencePieceModel: Sendable {
     var isBehindUnknown = false
     /// Bytes of the left part, by id of an unused piece.
     var cuts: [Int32: Int] = [:]
+    /// Stretches of this text that were merged before.
+    var known: KnownStretches
 
-    init(capacity: Int) { output.reserveCapacity(capacity) }
+    /// - Parameter byteCount: of the text.
+    init(byteCount: Int) {
+      output.reserveCapacity(byteCount / 3 + 8)
+      known = KnownStretches(byteCount: byteCount)
+    }
 
     @inline(__always)
     mutating func append(_ position: Int, isFrozen frozen: Bool, keepsFrozen: Bool) {
@@ -134,7 +140,22 @@ struct SentencePieceModel: Sendable {
 
   /// Merges the stretch that ends at `end`, appends its ids and starts a new one.
   private func merge(_ text: Span<UInt8>, _ run: inout Run, upTo end: Int) {
-    guard !run.starts.isEmpty else { return }
+    guard let start = run.starts.first else { return }
+    // The ids of a stretch follow from its bytes alone, unless a run of unknown text or an unused piece goes beyond it.
+    let isClosed = byteIDs != nil && !hasUnused
+    let slot = isClosed ? run.known.slot(of: text, start, end) : nil
+    if let slot, let ids = run.known.ids(slot, of: text, start, end) {
+      for index in ids {
+        // One by one: a slice would hold on to the array and make it be copied.
+        let id = run.output[index]
+        run.output.append(id)
+      }
+      run.starts.removeAll(keepingCapacity: true)
+      run.isFrozen.removeAll(keepingCapacity: true)
+      return
+    }
+    let first = run.output.count
+    defer { if let slot { run.known.keep(slot, start, end, first..<run.output.count) } }
     mergeSymbols(text, &run, upTo: end)
     for place in 0..<run.starts.count - 1 { emit(text, run.starts[place], run.starts[place + 1], &run) }
     run.starts.removeAll(keepingCapacity: true)
@@ -236,6 +257,46 @@ struct SentencePieceModel: Sendable {
       if !run.isBehindUnknown { run.output.append(unknown) }
       run.isBehindUnknown = true
     }
+  }
+}
+
+/// The last stretches of a text that were merged, most of them words, which come again: where they are in the text, and
+/// where their ids are in the output. A table of one entry for each hash, so that memory and time do not grow.
+private struct KnownStretches {
+  private struct Entry {
+    var start = 0
+    var length = 0
+    var ids = 0..<0
+  }
+
+  private var entries: [Entry]
+  /// Longer ones hardly come again.
+  private static let longest = 48
+
+  /// In a short text little comes again.
+  private static let leastByteCount = 4096
+
+  init(byteCount: Int) {
+    entries = byteCount < Self.leastByteCount ? [] : Array(repeating: Entry(), count: 1 << 12)
+  }
+
+  /// Nil for a stretch that is not kept. The hash is FNV-1a, 64 bits.
+  func slot(of text: Span<UInt8>, _ start: Int, _ end: Int) -> Int? {
+    guard !entries.isEmpty, end - start <= Self.longest else { return nil }
+    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+    for index in start..<end { hash = (hash ^ UInt64(text[index])) &* 0x100_0000_01B3 }
+    return Int(truncatingIfNeeded: (hash ^ hash >> 32) & UInt64(entries.count - 1))
+  }
+
+  func ids(_ slot: Int, of text: Span<UInt8>, _ start: Int, _ end: Int) -> Range<Int>? {
+    let entry = entries[slot]
+    guard entry.length == end - start else { return nil }
+    for offset in 0..<entry.length where text[entry.start + offset] != text[start + offset] { return nil }
+    return entry.ids
+  }
+
+  mutating func keep(_ slot: Int, _ start: Int, _ end: Int, _ ids: Range<Int>) {
+    entries[slot] = Entry(start: start, length: end - start, ids: ids)
   }
 }
 
