@@ -142,6 +142,20 @@ struct CompactTests {
     refusal(compact(.ggml(.q4_0)), says: "--format gguf")
   }
 
+  @Test("lint tells bytes that fail a checksum from values that are not numbers")
+  func lint() throws {
+    try convert(fixture("tiny"), to: path("x.gguf"), compact(compresses: true))
+    let file = try GGUFFile(path: path("x.gguf"))
+    let name = "blk.1.ffn_up.weight"
+    let (start, tensor) = (try #require(file.fileOffset(of: name)), try #require(file.info(name)))
+    var bytes = try Fixtures.bytes(folder.file("x.gguf"))
+    bytes[Int(start) + tensor.byteCount / 2] ^= 1
+    try Data(bytes).write(to: folder.file("x.gguf"))
+    let report = try LintReport(ofCheckpointAt: path("x.gguf"), readsValues: true, threads: 2)
+    #expect(report.findings.filter(\.isError).map(\.code) == ["unreadable"])
+    #expect(report.findings.contains { $0.message.contains(name) })
+  }
+
   @Test("config.json and the keys say the same, or the file is refused")
   func contradiction() throws {
     try convert(fixture("tiny"), to: path("x.gguf"), compact(.fp8(.fp8)))

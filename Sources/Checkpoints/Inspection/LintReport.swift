@@ -77,6 +77,9 @@ public struct LintReport: Sendable {
       let tensor = checkpoint.tensors[index]
       do {
         try tensor.checkValues()
+      } catch let damage as UnreadableRows {
+        let finding = Finding(code: "unreadable", isError: true, message: damage.failure.description)
+        found.withLock { $0[index] = finding }
       } catch let failure as ParseFailure {
         let code = tensor.quantization == nil ? "non-finite" : "bad-scale-or-code"
         found.withLock { $0[index] = Finding(code: code, isError: true, message: failure.description) }
@@ -111,11 +114,16 @@ public struct LintReport: Sendable {
   }
 }
 
+/// Bytes that cannot be read, or that fail a checksum of their file: nothing is known about their values.
+private struct UnreadableRows: Error {
+  let failure: ParseFailure
+}
+
 extension LogicalTensor {
   /// Reads all values.
   /// - Throws: `ParseFailure` naming the stored tensor and the element in it (in the file's row order) for a NaN or
-  ///   infinity, a NaN code or a bad scale.
-  public func checkValues() throws {
+  ///   infinity, a NaN code or a bad scale; `UnreadableRows`.
+  fileprivate func checkValues() throws {
     for scales in quantization?.scales.storedTensors ?? [] {
       do {
         _ = try WeightScheme.scales(from: scales.source.bytes(of: scales.tensor.name), type: scales.tensor.elementType)
@@ -133,7 +141,10 @@ extension StoredRows {
     guard rowByteCount > 0 else { return }
     let step = max(1, (1 << 20) / rowByteCount)
     for start in stride(from: 0, to: rowCount, by: step) {
-      let bytes = try rows.bytes(rows: start..<min(start + step, rowCount))
+      let bytes: [UInt8]
+      do { bytes = try rows.bytes(rows: start..<min(start + step, rowCount)) } catch let failure as ParseFailure {
+        throw UnreadableRows(failure: failure)
+      }
       guard let place = firstNonFinite(bytes.span.rawBytes, at: start * rowByteCount) else { continue }
       throw ParseFailure("\(place) is NaN or infinite", advice: "the weights are damaged").about(tensor.name)
     }
