@@ -18,12 +18,12 @@ struct CompactDescription {
     (adapterScale, isRotated) = (entry.adapterScale, entry.isRotated)
   }
 
+  /// Tensors of the weight's module that are neither scales nor an adapter.
   static func companionNames(of role: TensorRole, _ source: CompactFile) -> [String] {
-    let weight = NamingDialect.gguf.name(for: role)
+    let adapters = CompactNames.adapterNames(of: role)
+    let known = [NamingDialect.gguf.name(for: role), CompactNames.scaleName(of: role), adapters.a, adapters.b]
     let prefix = NamingDialect.gguf.moduleName(of: role) + "."
-    return source.tensors.map(\.name).filter {
-      $0.hasPrefix(prefix) && $0 != weight && $0 != CompactNames.scaleName(of: role)
-    }
+    return source.tensors.map(\.name).filter { $0.hasPrefix(prefix) && !known.contains($0) }
   }
 
   /// The tensors that belong to a weight of this kind.
@@ -45,7 +45,7 @@ struct CompactDescription {
       companions.append(.init(name: adapters.b, shapes: [[rows, rank]], isRequired: true))
     }
     return companions
-      + Self.companionNames(of: role, source).filter { $0 != adapters.a && $0 != adapters.b }.map {
+      + Self.companionNames(of: role, source).map {
         // The activations' scale and its like: one number.
         .init(name: $0, shapes: [[1], []], isRequired: false)
       }

@@ -112,7 +112,7 @@ struct CompactModel: OpenedModel {
       throw ParseFailure("a rotation is undone for powers of two only", file: source.place, item: weight.name)
     }
     let adapters = CompactNames.adapterNames(of: role)
-    let companions = companionNames(of: role).compactMap { source.info($0) }.map {
+    let companions = CompactDescription.companionNames(of: role, source).compactMap { source.info($0) }.map {
       StoredRows(source: source, tensor: $0)
     }
     return StoredQuantization(
@@ -120,12 +120,6 @@ struct CompactModel: OpenedModel {
       scaleType: scales.elementType, scaleShape: scales.shape, activations: description.activations,
       companions: companions,
       adapter: try adapter(adapters, description), isRotated: description.isRotated)
-  }
-
-  /// Tensors of the weight's module that are neither scales nor an adapter.
-  private func companionNames(of role: TensorRole) -> [String] {
-    let adapters = CompactNames.adapterNames(of: role)
-    return CompactDescription.companionNames(of: role, source).filter { $0 != adapters.a && $0 != adapters.b }
   }
 
   private func adapter(_ names: (a: String, b: String), _ description: CompactDescription) throws -> LowRankAdapter? {

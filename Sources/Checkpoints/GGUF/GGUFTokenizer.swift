@@ -134,11 +134,7 @@ extension Checkpoint {
     }
     var members = JSONObject()
     if let begin = configuration.beginOfTextID { members["bos_token_id"] = .number(JSONNumber(begin)) }
-    if ends.count == 1 {
-      members["eos_token_id"] = .number(JSONNumber(ends[0]))
-    } else if !ends.isEmpty {
-      members["eos_token_id"] = .array(ends.map { .number(JSONNumber($0)) })
-    }
+    if !ends.isEmpty { members["eos_token_id"] = .tokenIDs(ends) }
     return Array(JSONValue.object(members).serialized(.indented).utf8)
   }
 

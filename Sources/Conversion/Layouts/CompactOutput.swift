@@ -139,7 +139,7 @@ struct CompactOutput: PlannedOutput {
   func writer(in directory: String) throws -> any OutputWriter {
     let writer = try CompactWriter(creating: plan, in: directory)
     for (file, tensor) in inside {
-      try file.forEachPiece { offset, bytes in try writer.write(tensor, at: offset, Array(bytes).span) }
+      try file.forEachPiece { offset, bytes in try writer.write(tensor, at: offset, bytes.span) }
     }
     return Writer(writer: writer, plan: plan)
   }

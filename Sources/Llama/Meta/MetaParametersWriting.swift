@@ -147,7 +147,7 @@ extension MetaParameters.Adapters {
 
 extension JSONValue {
   /// One id as a number, several or none as a list.
-  static func tokenIDs(_ ids: [Int]) -> JSONValue {
+  public static func tokenIDs(_ ids: [Int]) -> JSONValue {
     ids.count == 1 ? .number(JSONNumber(ids[0])) : .array(ids.map { .number(JSONNumber($0)) })
   }
 }
