@@ -147,7 +147,7 @@ struct ForwardPassTests {
     }
   }
 
-  @Test("Exact on tiles: logits to 2^-16 of the largest, BF16 to 2 %", arguments: ModelCase.all)
+  @Test("Exact on tiles: logits to 2^-15 of the largest, BF16 to 2 %", arguments: ModelCase.all)
   func tiles(_ model: ModelCase) throws {
     let seed = SeededRandom.freshSeed()
     var random = SeededRandom(seed: seed)
@@ -161,9 +161,9 @@ struct ForwardPassTests {
         settings.kernel = kernel
         let logits = try FullLogits.compute(ids, weights: weights, settings: settings)
         let worst = zip(logits, expected).map { abs($0 - $1) }.max() ?? .nan
-        // Two terms leave 2^-18 of a value, about 2^-17 of a product, in each of some ten products one behind the other,
-        // averaged over their inputs. One term leaves 2^-9.
-        #expect(worst <= scale * (compute == .exact ? 0x1p-16 : 0.02), "\(compute), seed \(seed)")
+        // Two terms leave 2^-18 of a value at most, in each of eight products one behind the other; these narrow models
+        // average little of it. Trained ones are held to 1e-5 in `ReferenceTests`. One term leaves 2^-9.
+        #expect(worst <= scale * (compute == .exact ? 0x1p-15 : 0.02), "\(compute), seed \(seed)")
       }
     }
   }
