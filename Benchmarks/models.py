@@ -1,9 +1,13 @@
-"""Models of real shapes with random weights, written as Hugging Face directories without any library."""
+"""Writes models of real shapes with random weights as Hugging Face directories, without any library.
+
+    python3 models.py SHAPE FOLDER TOKENIZER      TOKENIZER: the model whose tokenizer is taken"""
 
 import array
 import json
+import pathlib
 import random
 import shutil
+import sys
 from dataclasses import dataclass
 
 
@@ -69,7 +73,6 @@ class Normal:
         self.random = random.Random(seed)
         self.piece = piece
         gauss = self.random.gauss
-        # Never a list of floats: the peak memory of this process is counted into that of those it starts.
         bits = array.array("I", array.array("f", (gauss(0, deviation) for _ in range(size))).tobytes())
         self.pool = memoryview(array.array("H", ((b + 0x7FFF + (b >> 16 & 1)) >> 16 for b in bits)).tobytes())
         self.size = size
@@ -101,7 +104,7 @@ def write_weights(path, shape):
 
 
 def write_model(folder, shape, tokenizer):
-    """`tokenizer` is a model whose tokenizer is taken: of whatever size, the ids of a text are less than `vocabulary`."""
+    """The tokenizer may be of fewer tokens than `shape.vocabulary`."""
     folder.mkdir(parents=True)
     theirs = json.loads((tokenizer / "config.json").read_text())
     configuration = {
@@ -129,3 +132,8 @@ def write_model(folder, shape, tokenizer):
     for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"):
         shutil.copyfile(tokenizer / name, folder / name)
     write_weights(folder / "model.safetensors", shape)
+
+
+if __name__ == "__main__":
+    name, folder, tokenizer = sys.argv[1:]
+    write_model(pathlib.Path(folder), SHAPES[name], pathlib.Path(tokenizer))

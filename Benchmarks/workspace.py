@@ -3,17 +3,17 @@
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import models
 import processes
-from processes import Failed
 
 # What belongs to a Hugging Face directory; other files may lie beside them.
 SUFFIXES = (".safetensors", ".json", ".model")
-# The model, a conversion of it, and the output that is timed or that makes the pages fresh.
-COPIES = 3.2
+# Beside the model: another form of it, the copy that makes the pages fresh, and blocks to be compared.
+COPIES = 2.6
 
 
 class Workspace:
@@ -52,21 +52,21 @@ class Workspace:
         if self.kept.is_dir():
             self._room(self.bytes_of(self.kept))
             return self.kept.resolve()
-        shape = models.SHAPES[self.options.shape]
-        self._room(shape.bytes)
-        self.say(f"makes a model of shape {self.options.shape}, {shape.bytes / 1e9:.2f} GB")
+        size = models.SHAPES[self.options.shape].bytes
+        self._room(size, copies=1 + COPIES)
+        self.say(f"makes a model of shape {self.options.shape}, {size / 1e9:.2f} GB")
         folder = self.folder / "model"
-        models.write_model(folder, shape, self.tokenizer)
+        processes.run(sys.executable, models.__file__, self.options.shape, folder, self.tokenizer)
         if self.options.keep:
             self.kept.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(self.kept)
             folder = self.kept.resolve()
         return folder
 
-    def _room(self, size):
+    def _room(self, size, copies=COPIES):
         free = shutil.disk_usage(self.folder).free
-        if free < COPIES * size:
-            raise SystemExit(f"bench: {COPIES * size / 1e9:.1f} GB of disk are needed, {free / 1e9:.1f} are free (BENCH_FOLDER)")
+        if free < copies * size:
+            raise SystemExit(f"bench: {copies * size / 1e9:.1f} GB of disk are needed, {free / 1e9:.1f} are free (BENCH_FOLDER)")
 
     @staticmethod
     def bytes_of(path):
