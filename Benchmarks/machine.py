@@ -5,9 +5,10 @@ import platform
 import subprocess
 from pathlib import Path
 
-# Those that the kernels or the peers are known to use, as Linux spells them; the second line is of ARM.
+# Those that the kernels or the peers are known to use, as Linux spells them; the last line is of ARM.
 INSTRUCTIONS = """
-    avx2 fma f16c avx512f avx512bw avx512vl avx512_vnni avx512_bf16 avx512_fp16 avx_vnni amx_tile amx_bf16 amx_int8 sha_ni vpclmulqdq
+    avx2 fma f16c avx512f avx512bw avx512vl avx512_vnni avx512_bf16 avx512_fp16 avx_vnni
+    amx_tile amx_bf16 amx_int8 sha_ni vpclmulqdq
     asimd asimddp fphp i8mm bf16 sve sve2 sme sha2 pmull
 """.split()
 
@@ -73,8 +74,9 @@ def sentence(machine):
         processors += f" on {machine['cores']} cores"
     where = ", a virtual machine" if machine["virtual"] else ""
     peers = ", ".join(f"{name} {version}" for name, version in machine["peers"].items()) or "none"
+    programs = f"version {machine['version']}, commit {machine['commit'] or 'unknown'}, by {machine['instruction_set']}"
     return (
         f"{machine['processor']} ({processors}{where}), {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['system']}; "
         f"instructions {' '.join(machine['instructions'])}; load before {machine['load_before']:.2f}\n"
-        f"version {machine['version']}, commit {machine['commit'] or 'unknown'}, by {machine['instruction_set']}; peers: {peers}"
+        f"{programs}; peers: {peers}"
     )

@@ -30,6 +30,13 @@ class Options:
     json: Path
 
 
+def shape(text):
+    """A type and not `choices`, which are not held against a default."""
+    if text not in SHAPES:
+        raise argparse.ArgumentTypeError(f"no shape {text}; there are {', '.join(SHAPES)}")
+    return text
+
+
 def sections_of(text):
     wanted = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in SECTIONS]
@@ -53,18 +60,19 @@ def parse(arguments, environment=os.environ):
     def option(name, default, help, **more):
         variable = "BENCH_" + name.upper()
         value = environment.get(variable) or default
-        parser.add_argument("--" + name, default=value, help=f"{help} ({variable}; {default or 'none'} when absent)", **more)
+        absent = f"; {default} when absent" if default else ""
+        parser.add_argument("--" + name, default=value, help=f"{help} ({variable}{absent})", **more)
 
     parser.add_argument("programs", type=Path, help="the folder of llama-convert and llama-verify")
-    option("shape", "1b", "shape of the model that is made", choices=SHAPES)
+    option("shape", "1b", f"shape of the model that is made: {', '.join(SHAPES)}", type=shape)
     option("model", None, "a Hugging Face directory in BF16 instead of a made model", type=Path)
     option("rounds", "3", "how often each thing is measured", type=count)
     option("threads", str(len(os.sched_getaffinity(0))), "threads of our programs and of their peers", type=count)
     option("context", "2048", "tokens of a window of the forward pass", type=count)
     option("sections", ",".join(SECTIONS), "what is measured, separated by commas", type=sections_of)
-    option("folder", None, "where models and outputs go, on the disk that is to be measured", type=Path)
-    option("python", None, "a Python that has the peers; .venv/bin/python of the repository", type=str)
-    option("json", None, "where the results go", type=Path)
+    option("folder", None, "where models and outputs go, on the disk to be measured; else a folder here", type=Path)
+    option("python", None, "a Python that has the peers; else .venv's of the repository", type=str)
+    option("json", None, "where the results go; else bench.json in that folder, or bench-results.json here", type=Path)
     keep = environment.get("BENCH_KEEP", "") not in ("", "0")
     parser.add_argument("--keep", action="store_true", default=keep, help="leave the made model for the next run (BENCH_KEEP)")
     options = Options(**vars(parser.parse_args(arguments)))

@@ -96,8 +96,8 @@ class Table:
             if not row.rounds:
                 lines.append([row.name, f"not measured: {row.reason}", *[""] * (len(heads) - 2)])
                 continue
-            digits = DIGITS[row.unit]
-            cells = [row.name, f"{row.median:.{digits}f} {row.unit}", f"{min(row.rounds):.{digits}f} to {max(row.rounds):.{digits}f}"]
+            least, median, most = (f"{value:.{DIGITS[row.unit]}f}" for value in (min(row.rounds), row.median, max(row.rounds)))
+            cells = [row.name, f"{median} {row.unit}", f"{least} to {most}"]
             cells += [ratio(row.ratios[name]) if name in row.ratios else "" for name in against]
             if memory:
                 cells.append(size(row.facts["peak_rss_bytes"]) if "peak_rss_bytes" in row.facts else "")

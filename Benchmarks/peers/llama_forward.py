@@ -12,9 +12,8 @@ from llama_cpp import Llama
 
 path, tokens, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 BATCH = 512  # tokens that llama.cpp takes through the layers together: its default
-model = Llama(
-    path, n_ctx=tokens, n_batch=tokens, n_ubatch=BATCH, n_threads=threads, n_threads_batch=threads, logits_all=True, verbose=False
-)
+on = {"n_threads": threads, "n_threads_batch": threads}
+model = Llama(path, n_ctx=tokens, n_batch=tokens, n_ubatch=BATCH, logits_all=True, verbose=False, **on)
 ids = random.Random(0).choices(range(1000), k=tokens)
 model.eval(ids[:BATCH])  # the first run touches the memory
 model.reset()

@@ -25,7 +25,8 @@ def run(bench):
         for peak in document["peaks"]:
             samples.take(f"peak of {peak['arithmetic']}", lambda peak=peak: (peak["flops"] / 1e9, {}))
         for product in document["products"]:
-            name = f"{product['compute']}, {product['weights']} weights, {product['tokens']} × {product['inputs']} × {product['outputs']}"
+            size = " × ".join(str(product[side]) for side in ("tokens", "inputs", "outputs"))
+            name = f"{product['compute']}, {product['weights']} weights, {size}"
             samples.take(name, lambda product=product: (product["flops"] / 1e9, {}))
             shares.setdefault(name, []).append(product["share_of_peak"])
     for name, found in shares.items():
