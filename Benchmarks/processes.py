@@ -112,6 +112,9 @@ class Peers:
         except NotMeasured:
             self.versions = {}
 
+    def have(self, *packages):
+        return all(name in self.versions for name in packages)
+
     def need(self, *packages):
         missing = [name for name in packages if name not in self.versions]
         if missing:

@@ -1,6 +1,7 @@
 """The forward pass over one window against PyTorch and llama.cpp."""
 
 import json
+from contextlib import nullcontext
 
 import machine
 from options import TEXT
@@ -44,11 +45,11 @@ def run(bench):
     logits = 4 * context * bench.vocabulary
     samples = Samples("tokens/s", bench.say)
     ours = [f"ours, {compute}" for compute in MODES]
-    with bench.workspace.gguf(bench.programs) as gguf:
-        torch, llama = ("torch", "transformers"), ("llama-cpp-python",)
+    torch, llama = ("torch", "transformers"), ("llama-cpp-python",)
+    with bench.workspace.gguf(bench.programs) if bench.peers.have(*llama) else nullcontext() as gguf:
         peers = {
             "PyTorch bfloat16": (torch, weights + 2 * logits, "torch_forward.py", model, context, threads, "bfloat16"),
-            "PyTorch float32": (torch, 3 * weights + 2 * logits, "torch_forward.py", model, context, threads, "float32"),
+            "PyTorch float32": (torch, 2 * weights + 2 * logits, "torch_forward.py", model, context, threads, "float32"),
             "llama.cpp": (llama, weights + 2 * logits, "llama_forward.py", gguf, context, threads),
         }
         bench.workspace.warm()
