@@ -12,7 +12,8 @@ extension VerificationRequest {
   ) throws -> (matrix: ImportanceMatrix, tokens: Int) {
     let text = try EvaluationText(self)
     let chunk = 2048
-    let settings = ForwardSettings(threads: threads, tokensPerChunk: chunk, checkCancellation: checkCancellation)
+    let settings = ForwardSettings(
+      threads: threads, compute: compute, tokensPerChunk: chunk, checkCancellation: checkCancellation)
     let weights = try CheckpointWeights(base)
     let windows = text.windows.windows
     let groups = try windowGroups(windows, tokensPerChunk: chunk)

@@ -86,7 +86,8 @@ public struct OwnTokenizers: Sendable {
     let groups = try alone.windowGroups(windows, tokensPerChunk: chunk)
     let scorer = try LockstepScorer(
       base: try CheckpointWeights(model), candidate: nil,
-      settings: ForwardSettings(threads: request.threads, tokensPerChunk: chunk, checkCancellation: check))
+      settings: ForwardSettings(
+        threads: request.threads, compute: request.compute, tokensPerChunk: chunk, checkCancellation: check))
     var scoring = TokenScoring()
     for (index, group) in groups.enumerated() {
       try scorer.score(group, into: &scoring) { done, of in
