@@ -6,6 +6,7 @@ internal import CKernels
 #else
   internal import Darwin
 #endif
+internal import Synchronization
 
 /// What the system says about this process.
 public enum ProcessFacts {
@@ -20,6 +21,43 @@ public enum ProcessFacts {
       return UInt64(usage.ru_maxrss)
     #endif
   }
+
+  /// Resident memory now, in bytes; the largest so far where the system does not say.
+  public static var residentBytes: UInt64 {
+    #if os(Linux)
+      // Not through `ReadableFile`, which counts what it reads.
+      guard let file = fopen("/proc/self/statm", "r") else { return peakResidentBytes }
+      defer { fclose(file) }
+      var line = [CChar](repeating: 0, count: 128)
+      guard fgets(&line, Int32(line.count), file) != nil else { return peakResidentBytes }
+      let fields = line.prefix { $0 != 0 }.split(separator: CChar(UInt8(ascii: " ")))
+      guard fields.count > 1, let pages = UInt64(String(decoding: fields[1].map(UInt8.init), as: UTF8.self)) else {
+        return peakResidentBytes
+      }
+      return pages * UInt64(sysconf(Int32(_SC_PAGESIZE)))
+    #else
+      return peakResidentBytes
+    #endif
+  }
+
+  /// Memory of the machine, or what the control group of the process allows of it, in bytes.
+  public static var machineMemory: UInt64 {
+    let pages = sysconf(Int32(_SC_PHYS_PAGES))
+    let all = pages > 0 ? UInt64(pages) * UInt64(sysconf(Int32(_SC_PAGESIZE))) : UInt64.max
+    #if os(Linux)
+      guard let file = fopen("/sys/fs/cgroup/memory.max", "r") else { return all }
+      defer { fclose(file) }
+      var line = [CChar](repeating: 0, count: 64)
+      guard fgets(&line, Int32(line.count), file) != nil else { return all }
+      let digits = line.prefix { $0 >= 48 && $0 <= 57 }.map(UInt8.init)
+      return min(all, UInt64(String(decoding: digits, as: UTF8.self)) ?? all)
+    #else
+      return all
+    #endif
+  }
+
+  /// Bytes that the process has read from files so far, each reading of the same bytes counted.
+  public static var bytesRead: UInt64 { ReadableFile.byteCounter.load(ordering: .relaxed) }
 }
 
 /// How this process uses memory.
