@@ -98,7 +98,8 @@ let package = Package(
     .executableTarget(
       name: "llama-verify",
       dependencies: [
-        "ByteIO", "Checkpoints", "Tokenizers", "Inference", "Verification", "CommandLineSupport", argumentParser,
+        "ByteIO", "Kernels", "Checkpoints", "Tokenizers", "Inference", "Verification", "CommandLineSupport",
+        argumentParser,
       ],
       swiftSettings: safe),
 

@@ -108,7 +108,7 @@ ptrdiff_t ck_first_nonfinite_scale(enum ck_block type, const uint8_t *blocks, si
 
 const struct ck_blocks *ck_blocks_at(int level) {
 #if defined(__x86_64__)
-  if (level == 2) return &ck_blocks_avx512;
+  if (level >= 2) return &ck_blocks_avx512;
   if (level == 1) return &ck_blocks_avx2;
 #endif
   (void)level;

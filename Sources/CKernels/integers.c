@@ -9,7 +9,7 @@ extern const struct ck_integers ck_integers_avx2, ck_integers_avx512;
 
 const struct ck_integers *ck_integers_at(int level) {
 #if defined(__x86_64__)
-  if (level == 2) return &ck_integers_avx512;
+  if (level >= 2) return &ck_integers_avx512;
   if (level == 1) return &ck_integers_avx2;
 #endif
   (void)level;

@@ -2,14 +2,11 @@
 // compare the others with.
 #include "math_levels.h"
 #define MATH_TABLE ck_math_portable
-#define NUMBERS_TABLE ck_numbers_scalar
-#define TILE_TOKENS 4
-#define TILE_OUTPUTS 16
 #include "math.inc"
 
 const struct ck_math *ck_math_at(int level) {
 #if defined(__x86_64__)
-  if (level == 2) return &ck_math_avx512;
+  if (level >= 2) return &ck_math_avx512;
   if (level == 1) return &ck_math_avx2;
 #endif
   (void)level;

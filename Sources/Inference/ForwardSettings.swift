@@ -1,9 +1,11 @@
 public import Kernels
 
-/// How a forward pass is computed; nothing here but the emulation changes a result.
+/// How a forward pass is computed. Only `compute`, the emulation and, between float32 and the tiles of AMX, the instruction
+/// set change a result.
 public struct ForwardSettings: Sendable {
   public var threads: Int
   public var instructionSet: InstructionSet
+  public var compute: Compute
   /// Round activations as the quantized model's serving would (FP8 models: dynamic per-token e4m3).
   public var emulatesActivations: Bool
   /// Tokens carried through a layer together; whole windows, at least one.
@@ -12,14 +14,17 @@ public struct ForwardSettings: Sendable {
   public var checkCancellation: @Sendable () throws -> Void
 
   public init(
-    threads: Int, instructionSet: InstructionSet = .best, emulatesActivations: Bool = false,
+    threads: Int, instructionSet: InstructionSet = .best, compute: Compute = .exact, emulatesActivations: Bool = false,
     tokensPerChunk: Int = 2048, checkCancellation: @escaping @Sendable () throws -> Void = {}
   ) {
     precondition(threads >= 1 && tokensPerChunk >= 1, "at least one thread and one token")
     self.threads = threads
     self.instructionSet = instructionSet
+    self.compute = compute
     self.emulatesActivations = emulatesActivations
     self.tokensPerChunk = tokensPerChunk
     self.checkCancellation = checkCancellation
   }
+
+  var kernel: ProductKernel { ProductKernel(instructionSet, compute: compute) }
 }

@@ -104,7 +104,7 @@ struct LayerStream {
     var span = query.mutableSpan
     Attention.apply(
       queries: &span, keys: key.span, values: value.span, windows: chunk.windows, heads: heads,
-      threads: settings.threads, instructionSet: settings.instructionSet)
+      threads: settings.threads, kernel: settings.kernel, instructionSet: settings.instructionSet)
     observe?(.attentionOutput, (query, heads.queries * heads.dimension))
     let mixed = ProjectionInput(query, tokens: count, settings: settings).times(w.output)
     add(mixed, to: chunk)

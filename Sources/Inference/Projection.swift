@@ -6,29 +6,24 @@ struct ProjectionInput {
   private let values: [Float]
   private let tokens: Int
   private let settings: ForwardSettings
-  private let packed: MatrixProduct.PackedActivations
+  private let packed: PackedActivations
 
   init(_ values: [Float], tokens: Int, settings: ForwardSettings) {
     self.values = values
     self.tokens = tokens
     self.settings = settings
-    packed = MatrixProduct.PackedActivations(
+    packed = PackedActivations(
       values.span, tokens: tokens, inputs: values.count / max(tokens, 1), threads: settings.threads,
-      instructionSet: settings.instructionSet)
+      kernel: settings.kernel)
   }
 
   /// x · Wᵀ, `[tokens, w.rows]`.
   func times(_ w: WeightMatrix) -> [Float] {
     let input = activations(w.activations)
-    var out = [Float](repeating: 0, count: tokens * w.rows)
-    var span = out.mutableSpan
-    w.withRows { rows in
-      MatrixProduct.multiply(input, rows, into: &span, rowStride: w.rows, threads: settings.threads)
-    }
-    return out
+    return w.withRows { rows in MatrixProduct.product(input, rows, threads: settings.threads) }
   }
 
-  private func activations(_ precision: ActivationPrecision) -> MatrixProduct.PackedActivations {
+  private func activations(_ precision: ActivationPrecision) -> PackedActivations {
     guard settings.emulatesActivations, case .fp8PerToken(let bound) = precision else { return packed }
     var rounded = values
     var scales = [Float](repeating: 0, count: tokens)
@@ -36,15 +31,15 @@ struct ProjectionInput {
     var factors = scales.mutableSpan
     FP8Rows.quantizeActivations(
       &rows, columns: packed.inputs, upperBound: bound, scales: &factors, instructionSet: settings.instructionSet)
-    return MatrixProduct.PackedActivations(
+    return PackedActivations(
       rounded.span, tokens: tokens, inputs: packed.inputs, tokenScales: scales, threads: settings.threads,
-      instructionSet: settings.instructionSet)
+      kernel: settings.kernel)
   }
 }
 
 extension WeightMatrix {
   /// Lends the rows to a matrix product.
-  func withRows(_ body: (borrowing WeightRows) -> Void) {
+  func withRows<Result>(_ body: (borrowing WeightRows) -> Result) -> Result {
     switch scales {
     case .none:
       body(

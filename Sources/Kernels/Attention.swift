@@ -1,9 +1,11 @@
 internal import CKernels
 
-/// Causal attention with grouped key/value heads (GQA) in binary32, softmax included.
+/// Causal attention with grouped key/value heads (GQA), softmax included.
 ///
-/// Sums over keys are chains of fused multiply-adds in order of the key within blocks of 256; keys that a token does not
-/// see have weight zero and change nothing. So results do not depend on threads or on how tokens are tiled.
+/// Keys are taken in blocks of 256 with a softmax that grows block by block (Milakov and Gimelshein 2018; the order of
+/// FlashAttention, Dao et al. 2022), so no row of scores is ever longer than a block. Products are the kernel's, sums and
+/// exponentials binary32. Blocks start at the window's first token, and keys that a token does not see have weight zero
+/// and change nothing: results depend neither on threads nor on how tokens are tiled.
 public enum Attention {
   /// The heads of one model.
   public struct Heads: Sendable {
@@ -23,6 +25,9 @@ public enum Attention {
     }
   }
 
+  /// Packed keys and values in memory at a time, about, and at least of one head of one window.
+  private static let packedByteCount = 64 << 20
+
   /// One window after another: tokens of a window see only that window.
   /// - Parameters:
   ///   - queries: `[tokens, heads.queries · dimension]`, turned by RoPE; replaced by the attention's output.
@@ -31,23 +36,27 @@ public enum Attention {
   ///   - windows: ranges of tokens, without overlap.
   public static func apply(
     queries: inout MutableSpan<Float>, keys: Span<Float>, values: Span<Float>, windows: [Range<Int>], heads: Heads,
-    threads: Int, instructionSet: InstructionSet = .best
+    threads: Int, kernel: ProductKernel = ProductKernel(), instructionSet: InstructionSet = .best
   ) {
-    let pieces = windows.count * heads.keysAndValues
     queries.withUnsafeMutableBufferPointer { queries in
       keys.withUnsafeBufferPointer { keys in
         values.withUnsafeBufferPointer { values in
           guard let queries = queries.baseAddress, let keys = keys.baseAddress, let values = values.baseAddress else {
             return
           }
-          // Sound: every piece writes its own window's rows of its own heads, and the loop is synchronous.
-          let lent = Lent((queries, keys, values))
-          try? Parallel.forEach(count: pieces, threads: threads) { piece in
-            let (queries, keys, values) = lent.value
-            let group = AttentionGroup(
-              heads, keyHead: piece % heads.keysAndValues, tokens: windows[piece / heads.keysAndValues],
-              math: MathKernels.table(instructionSet))
-            group.apply(queries: queries, keys: keys, values: values)
+          let shape = AttentionShape(heads: heads, kernel: kernel, math: MathKernels.table(instructionSet))
+          let units = windows.filter { !$0.isEmpty }.flatMap { window in
+            (0..<heads.keysAndValues).map { AttentionUnit(shape: shape, keyHead: $0, tokens: window) }
+          }
+          var next = 0
+          while next < units.count {
+            var (end, byteCount) = (next + 1, units[next].packedByteCount)
+            while end < units.count, byteCount + units[end].packedByteCount <= packedByteCount {
+              byteCount += units[end].packedByteCount
+              end += 1
+            }
+            AttentionRound(units: Array(units[next..<end])).run(queries, keys, values, threads: threads)
+            next = end
           }
         }
       }
@@ -55,139 +64,111 @@ public enum Attention {
   }
 }
 
-/// The query heads of one window that share a key/value head: its keys and values are packed once for all of them.
-private struct AttentionGroup {
+/// What all heads of all windows have in common.
+struct AttentionShape: @unchecked Sendable {
+  // Sound: the pointer is to a constant table.
   let heads: Attention.Heads
-  let keyHead: Int
-  let first: Int
-  let count: Int
+  let kernel: ProductKernel
   let math: UnsafePointer<ck_math>
 
-  init(_ heads: Attention.Heads, keyHead: Int, tokens: Range<Int>, math: UnsafePointer<ck_math>) {
-    self.heads = heads
-    self.keyHead = keyHead
-    first = tokens.lowerBound
-    count = tokens.count
-    self.math = math
+  /// Keys of a block.
+  static let keyBlock = 256
+  var dimension: Int { heads.dimension }
+  var perKey: Int { heads.queries / heads.keysAndValues }
+  /// Tokens of a piece of work: whole tiles, about as many rows as a block of scores in the first-level cache has.
+  var tokensPerPiece: Int { kernel.tileTokens * max(2, 48 / kernel.tileTokens) }
+  var terms: Int { kernel.terms }
+  /// Panels of values: as many elements of a head as a tile has outputs.
+  var valuePanels: Int { (dimension + kernel.tileOutputs - 1) / kernel.tileOutputs }
+  /// Panels of a block of keys.
+  var keyPanels: Int { (Self.keyBlock + kernel.tileOutputs - 1) / kernel.tileOutputs }
+
+  /// Bytes of one panel of keys: heads may be longer than a block of inputs, packed one behind the other.
+  var keyPanelBytes: Int { blocksOfDimension.reduce(0) { $0 + kernel.outputPanelBytes($1.count, terms: terms) } }
+  var queryPanelBytes: Int { blocksOfDimension.reduce(0) { $0 + kernel.tokenPanelBytes($1.count, terms: terms) } }
+  var valuePanelBytes: Int { kernel.outputPanelBytes(Self.keyBlock, terms: terms) }
+
+  var blocksOfDimension: [Range<Int>] {
+    stride(from: 0, to: dimension, by: kernel.block).map { $0..<min($0 + kernel.block, dimension) }
   }
+}
 
-  private var tile: Int { math.pointee.tile_tokens }
-  private var width: Int { math.pointee.tile_outputs }
-  private var dimension: Int { heads.dimension }
-  /// Panels of keys, each `width` keys of `dimension` elements.
-  private var keyPanels: Int { (count + width - 1) / width }
-  /// Panels of values, each `width` elements of all keys.
-  private var valuePanels: Int { (dimension + width - 1) / width }
-  /// Keys rounded up to whole panels: the row stride of the scores.
-  private var stride: Int { keyPanels * width }
+/// The query heads of one window that share a key/value head: its keys and values are packed once for all of them.
+struct AttentionUnit: Sendable {
+  let shape: AttentionShape
+  let keyHead: Int
+  let tokens: Range<Int>
 
-  func apply(queries: UnsafeMutablePointer<Float>, keys: UnsafePointer<Float>, values: UnsafePointer<Float>) {
-    let keyStride = heads.keysAndValues * dimension
-    let keyStart = keys + first * keyStride + keyHead * dimension
-    let valueStart = values + first * keyStride + keyHead * dimension
-    withScratch { packedKeys, packedValues, scores, packedTokens in
-      for panel in 0..<keyPanels {
-        pack(keyStart, keyStride, panel, to: packedKeys + panel * width * dimension)
-      }
-      packValues(valueStart, keyStride, to: packedValues)
-      let perKey = heads.queries / heads.keysAndValues
-      let queryStride = heads.queries * dimension
-      for head in keyHead * perKey..<(keyHead + 1) * perKey {
-        for token in Swift.stride(from: 0, to: count, by: tile) {
-          let rows = min(tile, count - token)
-          let query = queries + (first + token) * queryStride + head * dimension
-          score(query, queryStride, token, rows, packedKeys, packedTokens, scores)
-          weigh(scores, token: token, rows: rows)
-          mix(scores, token, rows, packedValues, packedTokens, into: query, queryStride)
-        }
-      }
-    }
+  var count: Int { tokens.count }
+  var keyBlocks: Int { (count + AttentionShape.keyBlock - 1) / AttentionShape.keyBlock }
+  var blockByteCount: Int {
+    shape.keyPanels * shape.keyPanelBytes + shape.valuePanels * shape.valuePanelBytes
   }
+  var packedByteCount: Int { keyBlocks * blockByteCount }
+  var pieces: Int { (count + shape.tokensPerPiece - 1) / shape.tokensPerPiece }
 
-  private func withScratch(
-    _ body: (
-      _ keys: UnsafeMutablePointer<Float>, _ values: UnsafeMutablePointer<Float>,
-      _ scores: UnsafeMutablePointer<Float>, _ tokens: UnsafeMutablePointer<Float>
-    ) -> Void
+  /// Packs one block of keys, and behind it the values.
+  func pack(
+    block: Int, _ keys: UnsafePointer<Float>, _ values: UnsafePointer<Float>, to packed: UnsafeMutableRawPointer
   ) {
-    let sizes = (
-      keyPanels * width * dimension, valuePanels * width * count, tile * stride, tile * max(dimension, count)
-    )
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: sizes.0 + sizes.1 + sizes.2 + sizes.3) { scratch in
-      guard let base = scratch.baseAddress else { return }
-      body(base, base + sizes.0, base + sizes.0 + sizes.1, base + sizes.0 + sizes.1 + sizes.2)
-    }
-  }
-
-  /// Heads may be longer than a block of inputs: packed block by block, one behind the other.
-  private func pack(
-    _ keys: UnsafePointer<Float>, _ keyStride: Int, _ panel: Int, to packed: UnsafeMutablePointer<Float>
-  ) {
-    let rows = min(width, count - panel * width)
-    for block in Swift.stride(from: 0, to: dimension, by: MatrixProduct.blockLength) {
-      math.pointee.pack_outputs(
-        keys + panel * width * keyStride + block, .f32, keyStride * 4, rows,
-        min(MatrixProduct.blockLength, dimension - block), nil, 0, 1, block, packed + block * width)
-    }
-  }
-
-  private func packValues(_ values: UnsafePointer<Float>, _ valueStride: Int, to packed: UnsafeMutablePointer<Float>) {
-    for panel in 0..<valuePanels {
-      let used = min(width, dimension - panel * width)
-      for key in 0..<count {
-        let to = packed + (panel * count + key) * width
-        let from = values + key * valueStride + panel * width
-        for index in 0..<used { to[index] = from[index] }
-        for index in used..<width { to[index] = 0 }
+    let kernel = shape.kernel
+    let stride = shape.heads.keysAndValues * shape.dimension
+    let first = block * AttentionShape.keyBlock
+    let used = min(AttentionShape.keyBlock, count - first)
+    let start = (tokens.lowerBound + first) * stride + keyHead * shape.dimension
+    for panel in 0..<(used + kernel.tileOutputs - 1) / kernel.tileOutputs {
+      var to = packed + panel * shape.keyPanelBytes
+      let row = panel * kernel.tileOutputs
+      for part in shape.blocksOfDimension {
+        var rows = ck_weights(
+          rows: keys + start + row * stride + part.lowerBound, format: .f32, stride: stride * 4,
+          count: min(kernel.tileOutputs, used - row), k: part.count, scales: nil, scale_stride: 0, scale_run: 1,
+          first_column: 0)
+        kernel.table.pointee.pack_outputs(&rows, Int32(shape.terms), to)
+        to += kernel.outputPanelBytes(part.count, terms: shape.terms)
       }
     }
-  }
-
-  /// scores[row, key] = query · key for all keys up to the last one that the tile sees.
-  private func score(
-    _ query: UnsafePointer<Float>, _ queryStride: Int, _ token: Int, _ rows: Int,
-    _ packedKeys: UnsafePointer<Float>, _ packedTokens: UnsafeMutablePointer<Float>,
-    _ scores: UnsafeMutablePointer<Float>
-  ) {
-    let visible = token + rows
-    for block in Swift.stride(from: 0, to: dimension, by: MatrixProduct.blockLength) {
-      let k = min(MatrixProduct.blockLength, dimension - block)
-      math.pointee.pack_tokens(query + block, queryStride, rows, k, packedTokens)
-      for panel in 0..<(visible + width - 1) / width {
-        math.pointee.tile(
-          packedTokens, packedKeys + panel * width * dimension + block * width, k, scores + panel * width, stride,
-          rows, width, block > 0 ? 1 : 0)
-      }
+    for panel in 0..<shape.valuePanels {
+      let column = panel * kernel.tileOutputs
+      kernel.table.pointee.pack_columns(
+        values + start + column, stride, min(kernel.tileOutputs, shape.dimension - column), used, Int32(shape.terms),
+        packed + shape.keyPanels * shape.keyPanelBytes + panel * shape.valuePanelBytes)
     }
   }
+}
 
-  /// Scores become weights: softmax over the keys that each token sees, zero elsewhere.
-  private func weigh(_ scores: UnsafeMutablePointer<Float>, token: Int, rows: Int) {
-    let factor = 1 / Float(dimension).squareRoot()
-    for row in 0..<rows {
-      let position = token + row
-      let lowest = max(0, position + 1 - (heads.slidingWindow ?? count))
-      let line = scores + row * stride
-      for key in 0..<lowest { line[key] = 0 }
-      math.pointee.softmax(line + lowest, position + 1 - lowest, factor)
-      for key in position + 1..<max(position + 1, token + rows) { line[key] = 0 }
-    }
-  }
+/// Heads of windows whose keys and values are packed together, so that all threads have work.
+private struct AttentionRound: Sendable {
+  let units: [AttentionUnit]
 
-  /// output[row, :] = Σ weight[row, key] · value[key, :]
-  private func mix(
-    _ scores: UnsafePointer<Float>, _ token: Int, _ rows: Int, _ packedValues: UnsafePointer<Float>,
-    _ packedTokens: UnsafeMutablePointer<Float>, into output: UnsafeMutablePointer<Float>, _ outputStride: Int
+  func run(
+    _ queries: UnsafeMutablePointer<Float>, _ keys: UnsafePointer<Float>, _ values: UnsafePointer<Float>, threads: Int
   ) {
-    let visible = token + rows
-    for block in Swift.stride(from: 0, to: visible, by: MatrixProduct.blockLength) {
-      let k = min(MatrixProduct.blockLength, visible - block)
-      math.pointee.pack_tokens(scores + block, stride, rows, k, packedTokens)
-      for panel in 0..<valuePanels {
-        math.pointee.tile(
-          packedTokens, packedValues + (panel * count + block) * width, k, output + panel * width, outputStride, rows,
-          min(width, dimension - panel * width), block > 0 ? 1 : 0)
-      }
+    var starts = [0]
+    for unit in units { starts.append(starts[starts.count - 1] + unit.packedByteCount) }
+    let packed = AlignedBytes(byteCount: starts[units.count])
+    let offsets = starts
+    let blocks = units.indices.flatMap { unit in (0..<units[unit].keyBlocks).map { (unit, $0) } }
+    // The last tokens of a window see the most keys: they come first, so that what is left at the end is short.
+    let pieces = units.indices.flatMap { unit in
+      (0..<units[unit].shape.perKey).flatMap { head in (0..<units[unit].pieces).map { (unit, head, $0) } }
+    }.sorted { ($1.2, $0.0, $0.1) < ($0.2, $1.0, $1.1) }
+    // Sound: every piece writes its own block, then its own tokens' rows of its own head; both loops are synchronous.
+    let lent = Lent((queries, keys, values))
+    try? Parallel.forEach(count: blocks.count, threads: threads) { index in
+      let (unit, block) = blocks[index]
+      units[unit].pack(
+        block: block, lent.value.1, lent.value.2,
+        to: packed.start + offsets[unit] + block * units[unit].blockByteCount)
+    }
+    try? Parallel.forEach(count: pieces.count, threads: threads) { index in
+      let (unit, head, piece) = pieces[index]
+      let owner = units[unit]
+      let first = piece * owner.shape.tokensPerPiece
+      AttentionPiece(
+        unit: owner, head: owner.keyHead * owner.shape.perKey + head,
+        rows: first..<min(first + owner.shape.tokensPerPiece, owner.count), packed: packed.start + offsets[unit]
+      ).run(lent.value.0)
     }
   }
 }

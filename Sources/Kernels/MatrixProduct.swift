@@ -1,93 +1,38 @@
 internal import CKernels
 
-/// The stored rows of a weight matrix `[outputs, inputs]`, lent: what a matrix product multiplies with.
-public struct WeightRows: ~Escapable {
-  /// `outputs` rows of `inputs` elements, little-endian, without gaps.
-  public let bytes: RawSpan
-  public let format: FloatFormat
-  public let outputs: Int
-  public let inputs: Int
-  /// One factor per row, applied to the finished sums: exact codes are multiplied exactly.
-  public let rowScales: Span<Float>?
-  /// One factor per block, `[ceil(outputs/blockRows), ceil(inputs/blockColumns)]`, applied to the weights.
-  public let blockScales: Span<Float>?
-  public let blockRows: Int
-  public let blockColumns: Int
-
-  @_lifetime(copy bytes, copy rowScales, copy blockScales)
-  public init(
-    bytes: RawSpan, format: FloatFormat, outputs: Int, inputs: Int, rowScales: Span<Float>?,
-    blockScales: Span<Float>?, blockRows: Int, blockColumns: Int
-  ) {
-    precondition(outputs >= 0 && inputs > 0 && bytes.byteCount == outputs * inputs * format.byteCount, "whole rows")
-    self.bytes = bytes
-    self.format = format
-    self.outputs = outputs
-    self.inputs = inputs
-    self.rowScales = rowScales
-    self.blockScales = blockScales
-    self.blockRows = blockRows
-    self.blockColumns = blockColumns
-  }
-}
-
-/// out[t, o] = tokenScale[t] · rowScale[o] · Σᵢ x[t, i] · w[o, i] in binary32.
+/// out[t, o] = tokenScale[t] · rowScale[o] · Σᵢ x[t, i] · w[o, i], summed in binary32.
 ///
-/// Each sum is one chain of fused multiply-adds in order of i within blocks of 256, and the blocks are added in order, so
-/// a result does not depend on threads, instruction set, or which tokens are multiplied together. Weights are widened to
-/// binary32 in the packing pass, panel by panel: a dequantized matrix never exists.
+/// Each output is one fixed sequence of operations, whatever else is computed with it: a result does not depend on threads
+/// or on which tokens are multiplied together. With kernels that multiply in binary32 it is a chain of fused multiply-adds
+/// in order of i within blocks of 256, and blocks are added in order: the same bits on all of them. Kernels on BF16 differ
+/// by their own order and rounding of sums; with `Compute.exact` they multiply the terms of a split x = hi + lo (and of w,
+/// where BF16 does not hold the weights), which leaves 2⁻¹⁷ relative at most.
+///
+/// Weights are widened or split in the packing pass, a block of inputs of some rows at a time: a dequantized matrix never
+/// exists.
 public enum MatrixProduct {
-  /// Activations `[tokens, inputs]`, packed once for any number of products.
-  public struct PackedActivations: Sendable {
-    public let tokens: Int
-    public let inputs: Int
-    /// One factor per token, or empty.
-    let tokenScales: [Float]
-    /// For each block of 256 inputs, tile after tile of tokens, `[k][tile]`.
-    let panels: [Float]
-    let instructionSet: InstructionSet
+  /// Outputs that one piece of work packs and multiplies at most: with a block of inputs, a quarter of a second-level cache
+  /// of a MiB. More would have the activations read less often, fewer leave threads without work.
+  private static let outputsPerPiece = 256
+  /// Packed activations that stay in the second-level cache while panels of weights pass by, in bytes.
+  private static let tokenBlockBytes = 320 << 10
 
-    /// - Parameter x: `[tokens, inputs]`, row-major.
-    public init(
-      _ x: Span<Float>, tokens: Int, inputs: Int, tokenScales: [Float] = [], threads: Int,
-      instructionSet: InstructionSet = .best
-    ) {
-      precondition(x.count == tokens * inputs, "whole rows")
-      precondition(tokenScales.isEmpty || tokenScales.count == tokens, "one factor per token")
-      self.tokens = tokens
-      self.inputs = inputs
-      self.tokenScales = tokenScales
-      self.instructionSet = instructionSet
-      let math = MathKernels.table(instructionSet)
-      let tile = math.pointee.tile_tokens
-      let tiles = (tokens + tile - 1) / tile
-      panels = [Float](unsafeUninitializedCapacity: tiles * tile * inputs) { buffer, count in
-        x.withUnsafeBufferPointer { source in
-          guard let from = source.baseAddress, let to = buffer.baseAddress else { return }
-          // Sound: every tile writes its own panels, and the buffers outlive the synchronous loop.
-          let lent = Lent((from, to, math))
-          try? Parallel.forEach(count: tiles, threads: threads) { index in
-            let (from, to, math) = lent.value
-            let first = index * tile
-            for block in stride(from: 0, to: inputs, by: blockLength) {
-              let k = min(blockLength, inputs - block)
-              math.pointee.pack_tokens(
-                from + first * inputs + block, inputs, min(tile, tokens - first), k,
-                to + block * tiles * tile + index * tile * k)
-            }
-          }
+  /// - Returns: `[x.tokens, w.outputs]`
+  public static func product(
+    _ x: PackedActivations, _ w: borrowing WeightRows, threads: Int
+  ) -> [Float] {
+    let outputs = w.outputs
+    var out: [Float] = []
+    w.withPointers { weights in
+      out = [Float](unsafeUninitializedCapacity: x.tokens * outputs) { buffer, count in
+        if let start = buffer.baseAddress {
+          multiply(x, weights, outputs: outputs, into: start, rowStride: outputs, threads: threads)
         }
-        count = tiles * tile * inputs
+        count = x.tokens * outputs
       }
     }
+    return out
   }
-
-  static let blockLength = Int(CK_BLOCK_K)
-  /// Outputs that one piece of work packs and multiplies: few enough that all threads have pieces, many enough that the
-  /// activations are not read too often.
-  private static let outputsPerPiece = 64
-  /// Packed activations that stay in the second-level cache while panels of weights pass by: tokens × 256 × 4 bytes.
-  private static let tokensPerBlock = 288
 
   /// - Parameters:
   ///   - out: `[tokens, rowStride]`; columns `columnOffset ..< columnOffset + w.outputs` are written.
@@ -95,133 +40,114 @@ public enum MatrixProduct {
     _ x: PackedActivations, _ w: borrowing WeightRows, into out: inout MutableSpan<Float>, rowStride: Int,
     columnOffset: Int = 0, threads: Int
   ) {
-    precondition(x.inputs == w.inputs, "the matrices fit")
     precondition(columnOffset >= 0 && columnOffset + w.outputs <= rowStride, "columns are within the row")
     precondition(out.count >= x.tokens * rowStride, "room for all tokens")
-    guard x.tokens > 0, w.outputs > 0 else { return }
-    let pieces = (w.outputs + outputsPerPiece - 1) / outputsPerPiece
     let outputs = w.outputs
     w.withPointers { weights in
-      x.panels.withUnsafeBufferPointer { panels in
-        out.withUnsafeMutableBufferPointer { out in
-          guard let panels = panels.baseAddress, let out = out.baseAddress else { return }
-          // Sound: every piece writes its own columns of `out`, and all buffers outlive the synchronous loop.
-          let lent = Lent((weights, panels, out + columnOffset))
-          try? Parallel.forEach(count: pieces, threads: threads) { piece in
-            let (weights, panels, out) = lent.value
-            let first = piece * outputsPerPiece
-            multiplyPiece(
-              x, panels, weights, outputs: first..<min(first + outputsPerPiece, outputs), into: out, stride: rowStride)
-          }
-        }
+      out.withUnsafeMutableBufferPointer { out in
+        guard let out = out.baseAddress else { return }
+        multiply(x, weights, outputs: outputs, into: out + columnOffset, rowStride: rowStride, threads: threads)
       }
     }
   }
 
-  private static func multiplyPiece(
-    _ x: PackedActivations, _ panels: UnsafePointer<Float>, _ w: WeightPointers, outputs: Range<Int>,
-    into out: UnsafeMutablePointer<Float>, stride rowStride: Int
+  private static func multiply(
+    _ x: PackedActivations, _ w: WeightPointers, outputs: Int, into out: UnsafeMutablePointer<Float>, rowStride: Int,
+    threads: Int
   ) {
-    let math = MathKernels.table(x.instructionSet)
-    let (tile, width) = (math.pointee.tile_tokens, math.pointee.tile_outputs)
-    let tiles = (x.tokens + tile - 1) / tile
-    let groups = (outputs.count + width - 1) / width
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: groups * width * x.inputs) { packed in
+    precondition(x.inputs == w.inputs, "the matrices fit")
+    guard x.tokens > 0, outputs > 0 else { return }
+    // Four pieces for each thread where the matrix has them, so that no thread waits long for the last one.
+    let tile = x.kernel.tileOutputs
+    let wanted = (outputs + 4 * threads - 1) / (4 * threads)
+    let perPiece = min(outputsPerPiece, (wanted + tile - 1) / tile * tile)
+    // Sound: every piece writes its own columns of `out`, and all buffers outlive the synchronous loop.
+    let lent = Lent((w, out))
+    try? Parallel.forEach(count: (outputs + perPiece - 1) / perPiece, threads: threads) { piece in
+      let (w, out) = lent.value
+      let first = piece * perPiece
+      ProductPiece(x: x, w: w, outputs: first..<min(first + perPiece, outputs), out: out, rowStride: rowStride)
+        .multiply(tokenBlockBytes: tokenBlockBytes)
+    }
+  }
+}
+
+/// Some outputs of all tokens: what one thread computes at a time.
+private struct ProductPiece {
+  let x: PackedActivations
+  let w: WeightPointers
+  let outputs: Range<Int>
+  let out: UnsafeMutablePointer<Float>
+  let rowStride: Int
+
+  private var kernel: ProductKernel { x.kernel }
+  private var terms: Int { w.areExactInBF16 ? 1 : kernel.terms }
+  private var groups: Int { (outputs.count + kernel.tileOutputs - 1) / kernel.tileOutputs }
+
+  /// Block after block of inputs: weights are packed, then activations pass by in portions that stay in the cache.
+  func multiply(tokenBlockBytes: Int) {
+    let longest = min(kernel.block, x.inputs)
+    let tilesPerBlock = max(1, tokenBlockBytes / kernel.tokenPanelBytes(longest, terms: x.terms))
+    withUnsafeTemporaryAllocation(
+      byteCount: groups * kernel.outputPanelBytes(longest, terms: terms), alignment: 64
+    ) { packed in
       guard let packed = packed.baseAddress else { return }
-      for block in Swift.stride(from: 0, to: x.inputs, by: blockLength) {
-        let k = min(blockLength, x.inputs - block)
-        for group in 0..<groups {
-          w.pack(
-            math, firstRow: outputs.lowerBound + group * width,
-            count: min(width, outputs.count - group * width), column: block, k: k,
-            to: packed + block * groups * width + group * width * k)
-        }
-      }
-      let tilesPerBlock = max(1, tokensPerBlock / tile)
-      for firstTile in Swift.stride(from: 0, to: tiles, by: tilesPerBlock) {
-        for block in Swift.stride(from: 0, to: x.inputs, by: blockLength) {
-          let k = min(blockLength, x.inputs - block)
-          for group in 0..<groups {
-            let weights = packed + block * groups * width + group * width * k
-            let column = outputs.lowerBound + group * width
-            for index in firstTile..<min(firstTile + tilesPerBlock, tiles) {
-              let token = index * tile
-              math.pointee.tile(
-                panels + block * tiles * tile + index * tile * k, weights, k, out + token * rowStride + column,
-                rowStride, min(tile, x.tokens - token), min(width, outputs.upperBound - column), block > 0 ? 1 : 0)
-            }
+      kernel.onThisThread {
+        for block in stride(from: 0, to: x.inputs, by: kernel.block) {
+          let k = min(kernel.block, x.inputs - block)
+          pack(block: block, k: k, to: packed)
+          for firstTile in stride(from: 0, to: x.tiles, by: tilesPerBlock) {
+            let tiles = firstTile..<min(firstTile + tilesPerBlock, x.tiles)
+            multiply(tiles, block: block, k: k, packed)
+            if block + k == x.inputs { applyScales(tiles) }
           }
         }
       }
-      applyScales(x, w, outputs: outputs, to: out, stride: rowStride)
     }
   }
 
-  private static func applyScales(
-    _ x: PackedActivations, _ w: WeightPointers, outputs: Range<Int>, to out: UnsafeMutablePointer<Float>,
-    stride rowStride: Int
-  ) {
-    guard w.rowScales != nil || !x.tokenScales.isEmpty else { return }
-    for token in 0..<x.tokens {
-      let row = out + token * rowStride
-      let factor = x.tokenScales.isEmpty ? 1 : x.tokenScales[token]
-      for output in outputs { row[output] = row[output] * factor * (w.rowScales?[output] ?? 1) }
+  private func pack(block: Int, k: Int, to packed: UnsafeMutableRawPointer) {
+    let width = kernel.tileOutputs
+    for group in 0..<groups {
+      w.pack(
+        kernel, terms: terms, firstRow: outputs.lowerBound + group * width,
+        count: min(width, outputs.count - group * width), column: block, k: k,
+        to: packed + group * kernel.outputPanelBytes(k, terms: terms))
     }
   }
-}
 
-/// A `WeightRows` as pointers, for the time of one call.
-struct WeightPointers {
-  var bytes: UnsafeRawPointer?
-  let format: FloatFormat
-  let inputs: Int
-  var rowScales: UnsafePointer<Float>?
-  var blockScales: UnsafePointer<Float>?
-  let blockRows: Int
-  let blockColumns: Int
-
-  /// Packs `count` rows from `firstRow`, columns `column ..< column + k`, widened and multiplied by their block's scale.
-  func pack(
-    _ math: UnsafePointer<ck_math>, firstRow: Int, count: Int, column: Int, k: Int,
-    to packed: UnsafeMutablePointer<Float>
-  ) {
-    guard let bytes else { return }
-    let rowBytes = inputs * format.byteCount
-    let start = bytes + firstRow * rowBytes + column * format.byteCount
-    guard let blockScales else {
-      math.pointee.pack_outputs(start, format.native, rowBytes, count, k, nil, 0, 1, column, packed)
-      return
-    }
-    // One row of scales per row of weights, so that a panel may straddle blocks.
-    let columns = (inputs + blockColumns - 1) / blockColumns
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: count * columns) { scales in
-      for row in 0..<count {
-        let source = blockScales + (firstRow + row) / blockRows * columns
-        for index in 0..<columns { scales[row * columns + index] = source[index] }
+  private func multiply(_ tiles: Range<Int>, block: Int, k: Int, _ packed: UnsafeMutableRawPointer) {
+    let (height, width) = (kernel.tileTokens, kernel.tileOutputs)
+    let tile = kernel.table.pointee.tile
+    let tokenPanelBytes = kernel.tokenPanelBytes(k, terms: x.terms)
+    let firstPanel = x.panel(block: block, k: k, tile: tiles.lowerBound)
+    for group in 0..<groups {
+      let weights = packed + group * kernel.outputPanelBytes(k, terms: terms)
+      let column = outputs.lowerBound + group * width
+      var panel = firstPanel
+      for index in tiles {
+        let token = index * height
+        tile?(
+          panel, Int32(x.terms), weights, Int32(terms), k, out + token * rowStride + column, rowStride,
+          min(height, x.tokens - token), min(width, outputs.upperBound - column), block > 0 ? 1 : 0)
+        panel += tokenPanelBytes
       }
-      math.pointee.pack_outputs(
-        start, format.native, rowBytes, count, k, scales.baseAddress, columns, blockColumns, column, packed)
     }
   }
-}
 
-extension WeightRows {
-  fileprivate borrowing func withPointers(_ body: (WeightPointers) -> Void) {
-    let outputs = outputs
-    var pointers = WeightPointers(
-      format: format, inputs: inputs, blockRows: blockRows, blockColumns: blockColumns)
-    bytes.withUnsafeBytes { pointers.bytes = $0.baseAddress }
-    // Spans are lent for the whole call, so their addresses stay good behind the closures that give them.
-    if let rowScales {
-      precondition(rowScales.count == outputs, "one factor per row")
-      rowScales.withUnsafeBufferPointer { pointers.rowScales = $0.baseAddress }
-    } else if let blockScales {
-      let expected =
-        ((outputs + blockRows - 1) / blockRows) * ((inputs + blockColumns - 1) / blockColumns)
-      precondition(blockScales.count == expected, "one factor per block")
-      blockScales.withUnsafeBufferPointer { pointers.blockScales = $0.baseAddress }
+  private func applyScales(_ tiles: Range<Int>) {
+    guard w.rowScales != nil || !x.tokenScales.isEmpty else { return }
+    let math = MathKernels.table(.best)
+    let tokens = tiles.lowerBound * kernel.tileTokens..<min(tiles.upperBound * kernel.tileTokens, x.tokens)
+    for token in tokens {
+      let row = out + token * rowStride + outputs.lowerBound
+      let factor = x.tokenScales.isEmpty ? 1 : x.tokenScales[token]
+      if let scales = w.rowScales {
+        math.pointee.scale_columns(row, scales + outputs.lowerBound, factor, outputs.count)
+      } else {
+        math.pointee.scale(row, factor, outputs.count)
+      }
     }
-    body(pointers)
   }
 }
 
@@ -234,7 +160,7 @@ struct Lent<Value>: @unchecked Sendable {
 /// The table of C functions of an instruction set.
 enum MathKernels {
   static func table(_ instructionSet: InstructionSet) -> UnsafePointer<ck_math> {
-    precondition(instructionSet <= .best, "the processor has \(instructionSet)")
+    precondition(InstructionSet.available.contains(instructionSet), "the processor has no \(instructionSet)")
     return ck_math_at(Int32(instructionSet.rawValue))
   }
 }

@@ -2,6 +2,7 @@ public import ArgumentParser
 internal import ByteIO
 internal import Checkpoints
 public import CommandLineSupport
+public import Kernels
 public import Verification
 
 /// Runs base and candidate side by side over a text and judges the drift.
@@ -55,7 +56,11 @@ struct Verify: ParsableCommand {
   )
   var eachItsOwnTokenizer = false
   @Option(help: "Score about so many tokens, in windows spread evenly over the text, instead of all.") var tokens: Int?
-  @Option(help: "How products are computed. exact: as float32.") var compute: Compute = .exact
+  @Option(
+    help:
+      "How products are computed. exact: to float32's accuracy. bf16: both sides rounded to BF16, as BF16 serving does, in about half the time."
+  )
+  var compute: Compute = .exact
   @Option(help: "Emulate serving. activations=fp8: dynamic per-token e4m3 activations of FP8 layers.")
   var emulate: Emulation?
   @Option(
@@ -68,7 +73,6 @@ struct Verify: ParsableCommand {
   var imatrix: String?
   @OptionGroup(title: "General") var shared: SharedOptions
 
-  enum Compute: String, ExpressibleByArgument, CaseIterable { case exact }
   enum Emulation: String, ExpressibleByArgument, CaseIterable { case fp8Activations = "activations=fp8" }
 
   func validate() throws {
@@ -116,7 +120,7 @@ struct Verify: ParsableCommand {
         base: model, candidate: try candidate.map { try Checkpoint(path: $0) }, textPath: text, policy: policy,
         context: context ?? (chat == nil ? 512 : min(8192, model.maximumPositions)), rule: chat == nil ? rule : .chat,
         tokenLimit: tokens,
-        emulatesFP8Activations: emulate == .fp8Activations, threads: shared.threads,
+        compute: compute, emulatesFP8Activations: emulate == .fp8Activations, threads: shared.threads,
         maximumMemory: shared.maximumMemory.bytes)
       for note in request.base.notes + (request.candidate?.notes ?? []) { console.remark("warning: \(note)") }
       if let imatrix { return try collect(request, into: imatrix, console, interruption, line) }
@@ -188,6 +192,8 @@ struct Verify: ParsableCommand {
     }
   }
 }
+
+extension Compute: ExpressibleByArgument {}
 
 extension ScoringRule: ExpressibleByArgument {
   /// Conversations come by an option of their own.

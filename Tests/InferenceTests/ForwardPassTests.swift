@@ -6,7 +6,7 @@ import Llama
 import Support
 import Testing
 
-private let levels = InstructionSet.allCases.filter { $0 <= .best }
+private let levels = InstructionSet.available
 
 /// A model shape with something that can go wrong.
 struct ModelCase: Sendable, CustomTestStringConvertible {

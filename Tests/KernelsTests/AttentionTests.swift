@@ -3,7 +3,7 @@ import Kernels
 import Support
 import Testing
 
-private let levels = InstructionSet.allCases.filter { $0 <= .best }
+private let levels = InstructionSet.available
 
 struct AttentionCase: Sendable, CustomTestStringConvertible {
   let queries: Int

@@ -3,7 +3,7 @@ import Support
 import Tensors
 import Testing
 
-private let levels = InstructionSet.allCases.filter { $0 <= .best }
+private let levels = InstructionSet.available
 private let written = BlockFormat.allCases.filter(\.canQuantize)
 private let read = BlockFormat.allCases.filter(\.canDequantize)
 

@@ -3,7 +3,7 @@ import Kernels
 import Support
 import Testing
 
-private let levels = InstructionSet.allCases.filter { $0 <= .best }
+private let levels = InstructionSet.available
 
 /// A line of a fenced block of `formats/ggml-blocks.md`: a format and words.
 private struct PageLine: Sendable, CustomTestStringConvertible {

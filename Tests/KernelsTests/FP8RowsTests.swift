@@ -2,7 +2,7 @@ import Kernels
 import Support
 import Testing
 
-private let levels = InstructionSet.allCases.filter { $0 <= .best }
+private let levels = InstructionSet.available
 
 private struct Quantized: Equatable {
   var codes: [UInt8]

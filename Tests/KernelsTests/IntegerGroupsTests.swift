@@ -2,7 +2,7 @@ import Kernels
 import Support
 import Testing
 
-private let levels = InstructionSet.allCases.filter { $0 <= .best }
+private let levels = InstructionSet.available
 private let int4 = IntegerGroups.Arithmetic(codes: -8...7, divisor: 7.5, leastScale: 0x1p-23)
 
 private func quantize(

@@ -2,7 +2,7 @@ import Kernels
 import Support
 import Testing
 
-private let levels = InstructionSet.allCases.filter { $0 <= .best }
+private let levels = InstructionSet.available
 
 /// A matrix product to be tried: sizes around the kernel's tiles, blocks of 256 inputs, pieces of 64 outputs.
 struct ProductCase: Sendable, CustomTestStringConvertible {

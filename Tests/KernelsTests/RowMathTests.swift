@@ -3,7 +3,7 @@ import Kernels
 import Support
 import Testing
 
-private let levels = InstructionSet.allCases.filter { $0 <= .best }
+private let levels = InstructionSet.available
 /// Around the vectors' sixteen lanes, and a long one.
 private let lengths = [1, 15, 16, 17, 31, 32, 33, 1003]
 

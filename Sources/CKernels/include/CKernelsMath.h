@@ -8,11 +8,14 @@
 
 #include "CKernelsNumbers.h"
 
-/// Inputs are multiplied in blocks of this many; sums of blocks are added in order.
-#define CK_BLOCK_K 256
-
 /// A log-sum-exp that grows block by block: the largest logit so far and sum(exp(x - largest)).
 struct ck_log_sum {
+  float largest;
+  double sum;
+};
+
+/// A softmax that grows block by block: the largest scaled score so far and sum(exp(score - largest)).
+struct ck_softmax {
   float largest;
   double sum;
 };
@@ -24,29 +27,21 @@ struct ck_top {
 };
 
 struct ck_math {
-  /// Tokens and outputs that the product's inner kernel takes at a time.
-  size_t tile_tokens, tile_outputs;
-  /// Packs tokens [count <= tile_tokens][k] of x (row stride in floats) to [k][tile_tokens], missing tokens zero.
-  void (*pack_tokens)(const float *x, size_t stride, size_t count, size_t k, float *packed);
-  /// Packs rows [count <= tile_outputs][k] of a weight (row stride in bytes) to [k][tile_outputs] in binary32, missing
-  /// rows zero. `scales`, if not null, holds one factor per row and k/`scale_run` columns: scales[row * scale_stride + c / scale_run].
-  void (*pack_outputs)(const void *w, enum ck_format format, size_t stride, size_t count, size_t k, const float *scales,
-                       size_t scale_stride, size_t scale_run, size_t first_column, float *packed);
-  /// out[t][o] (+)= sum over k of a[k][t] * b[k][o], fused multiply-add in order of k.
-  void (*tile)(const float *a, const float *b, size_t k, float *out, size_t stride, size_t tokens, size_t outputs,
-               int accumulates);
   /// out = x * rsqrt(mean(x^2) + epsilon) * weight, one row.
   void (*rms_norm)(const float *x, const float *weight, size_t n, float epsilon, float *out);
   /// Rotates interleaved pairs of one head in place: (a, b) -> (a cos - b sin, a sin + b cos).
   void (*rope)(float *head, const float *cosines, const float *sines, size_t pairs);
-  /// In place: softmax of x[0..<n] after multiplying by `factor`.
-  void (*softmax)(float *x, size_t n, float factor);
+  /// Takes a block of one row's scores into its softmax, in place: x = exp(factor * x - largest so far). Returns the factor
+  /// for everything that was weighed before.
+  float (*softmax_block)(float *x, size_t n, float factor, struct ck_softmax *state);
   /// gate = silu(gate) * up
   void (*silu_multiply)(float *gate, const float *up, size_t n);
   /// x += y
   void (*add)(float *x, const float *y, size_t n);
   /// x *= factor
   void (*scale)(float *x, float factor, size_t n);
+  /// x = x * factor * factors
+  void (*scale_columns)(float *x, const float *factors, float factor, size_t n);
   /// Takes a block of one token's logits into its log-sum-exp.
   void (*log_sum)(const float *x, size_t n, struct ck_log_sum *state);
   /// The same for two models at once, and sum(exp(x - largest x) * (x - y)), from which KLD(x || y) follows.

@@ -55,6 +55,7 @@ struct ForwardRun {
 
 extension VerificationRequest {
   func forwardSettings(_ check: @escaping @Sendable () throws -> Void) -> ForwardSettings {
-    ForwardSettings(threads: threads, emulatesActivations: emulatesFP8Activations, checkCancellation: check)
+    ForwardSettings(
+      threads: threads, compute: compute, emulatesActivations: emulatesFP8Activations, checkCancellation: check)
   }
 }

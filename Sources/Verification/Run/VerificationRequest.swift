@@ -4,7 +4,7 @@ internal import ByteIO
 public import Checkpoints
 internal import Foundation
 internal import Inference
-internal import Kernels
+public import Kernels
 internal import Tokenizers
 
 /// One verification: which models, which text, how it is scored and judged.
@@ -21,6 +21,8 @@ public struct VerificationRequest: Sendable {
   public var rule: ScoringRule
   /// Score at least so many tokens, in whole windows spread evenly over the text; all of the text when nil.
   public var tokenLimit: Int?
+  /// How matrix products are computed.
+  public var compute: Compute
   /// Round activations as FP8 serving does.
   public var emulatesFP8Activations: Bool
   public var threads: Int
@@ -28,8 +30,8 @@ public struct VerificationRequest: Sendable {
 
   public init(
     base: Checkpoint, candidate: Checkpoint?, textPath: String, policy: Policy = .fp8, context: Int = 512,
-    rule: ScoringRule = .windows, tokenLimit: Int? = nil, emulatesFP8Activations: Bool = false, threads: Int,
-    maximumMemory: UInt64 = 4 << 30
+    rule: ScoringRule = .windows, tokenLimit: Int? = nil, compute: Compute = .exact,
+    emulatesFP8Activations: Bool = false, threads: Int, maximumMemory: UInt64 = 4 << 30
   ) {
     self.base = base
     self.candidate = candidate
@@ -38,6 +40,7 @@ public struct VerificationRequest: Sendable {
     self.context = context
     self.rule = rule
     self.tokenLimit = tokenLimit
+    self.compute = compute
     self.emulatesFP8Activations = emulatesFP8Activations
     self.threads = threads
     self.maximumMemory = maximumMemory
@@ -84,7 +87,7 @@ extension VerificationRequest {
       seconds: seconds, tokensPerSecond: Double(scoring.count) / max(seconds, 1e-9),
       peakRSSBytes: ProcessFacts.peakResidentBytes, bytesRead: ProcessFacts.bytesRead,
       weightPasses: pass.plan.groups.count, memory: MemoryFacts(pass.plan), threads: threads,
-      instructionSet: InstructionSet.best.description, compute: "exact",
+      instructionSet: InstructionSet.best.description, compute: compute.rawValue,
       emulation: emulatesFP8Activations ? "activations=fp8" : nil,
       hasBlocks: (base.tensors + (candidate?.tensors ?? [])).contains { $0.elementType.block != nil },
       version: Toolkit.version)
