@@ -68,4 +68,10 @@ public enum ProcessMemory {
   public static func keepsFreedBuffers() {
     ck_keep_freed_memory(32 << 20, 512 << 20)
   }
+
+  /// Gives large buffers back to the system when they are freed. A forward pass has few of them, of many sizes, and works
+  /// long on each: kept ones would seldom fit the next, and the resident memory would be several times what is in use.
+  public static func returnsFreedBuffers() {
+    ck_keep_freed_memory(4 << 20, 32 << 20)
+  }
 }

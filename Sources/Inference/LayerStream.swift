@@ -89,16 +89,16 @@ struct LayerStream {
   // MARK: Blocks
 
   private mutating func attend(_ chunk: WindowChunk, _ w: LayerWeights.Attention, _ observe: Observer?) {
-    let count = chunk.tokens.count
+    let heads = headOutputs(chunk, w, observe)
+    add(ProjectionInput(heads, tokens: chunk.tokens.count, settings: settings).times(w.output), to: chunk)
+  }
+
+  /// `[tokens, heads · dimension]`. A function of its own, so that what it computes with is freed at its end.
+  private func headOutputs(_ chunk: WindowChunk, _ w: LayerWeights.Attention, _ observe: Observer?) -> [Float] {
     let heads = Attention.Heads(
       queries: configuration.headCount, keysAndValues: configuration.keyValueHeadCount,
       dimension: configuration.headDimension, slidingWindow: configuration.slidingWindow)
-    let normed = norm(chunk, w.norm)
-    observe?(.attention, (normed, width))
-    let x = ProjectionInput(normed, tokens: count, settings: settings)
-    var query = x.times(w.query)
-    var key = x.times(w.key)
-    let value = x.times(w.value)
+    var (query, key, value) = projections(chunk, w, observe)
     rotate(&query, heads: heads.queries, chunk)
     rotate(&key, heads: heads.keysAndValues, chunk)
     var span = query.mutableSpan
@@ -106,22 +106,35 @@ struct LayerStream {
       queries: &span, keys: key.span, values: value.span, windows: chunk.windows, heads: heads,
       threads: settings.threads, kernel: settings.kernel, instructionSet: settings.instructionSet)
     observe?(.attentionOutput, (query, heads.queries * heads.dimension))
-    let mixed = ProjectionInput(query, tokens: count, settings: settings).times(w.output)
-    add(mixed, to: chunk)
+    return query
+  }
+
+  private func projections(
+    _ chunk: WindowChunk, _ w: LayerWeights.Attention, _ observe: Observer?
+  ) -> (query: [Float], key: [Float], value: [Float]) {
+    let normed = norm(chunk, w.norm)
+    observe?(.attention, (normed, width))
+    let x = ProjectionInput(normed, tokens: chunk.tokens.count, settings: settings)
+    return (x.times(w.query), x.times(w.key), x.times(w.value))
   }
 
   private mutating func feedForward(_ chunk: WindowChunk, _ w: LayerWeights.FeedForward, _ observe: Observer?) {
-    let count = chunk.tokens.count
+    let gated = gated(chunk, w, observe)
+    add(ProjectionInput(gated, tokens: chunk.tokens.count, settings: settings).times(w.down), to: chunk)
+  }
+
+  /// `[tokens, feedForward]`
+  private func gated(_ chunk: WindowChunk, _ w: LayerWeights.FeedForward, _ observe: Observer?) -> [Float] {
     let normed = norm(chunk, w.norm)
     observe?(.feedForward, (normed, width))
-    let x = ProjectionInput(normed, tokens: count, settings: settings)
+    let x = ProjectionInput(normed, tokens: chunk.tokens.count, settings: settings)
     var gate = x.times(w.gate)
     let up = x.times(w.up)
     var span = gate.mutableSpan
     RowMath.siluMultiply(
       &span, up.span, threads: settings.threads, instructionSet: settings.instructionSet)
     observe?(.down, (gate, configuration.feedForwardSize))
-    add(ProjectionInput(gate, tokens: count, settings: settings).times(w.down), to: chunk)
+    return gate
   }
 
   // MARK: Rows of a chunk

@@ -25,6 +25,8 @@ struct ForwardPlan: Sendable {
     _ models: [any ModelWeights], settings: ForwardSettings, windows: [[Int32]], maximumMemory: UInt64,
     held: UInt64 = ProcessFacts.residentBytes
   ) throws(MemoryFailure) {
+    // The budget is on resident memory, and what is freed must not stay resident.
+    ProcessMemory.returnsFreedBuffers()
     let sizes = windows.map(\.count)
     let longest = sizes.max() ?? 0
     let all = sizes.reduce(0, +)
