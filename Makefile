@@ -33,10 +33,10 @@ large: build
 	Scripts/python-environment.sh $(VENV)
 	LLAMA_LARGE=$${LLAMA_LARGE:-.} $(VENV)/bin/python -m pytest -q Tests/Interop/test_large.py
 
-# Times against cp and, when they are installed in the environment, against llama.cpp's quantizer and PyTorch, side by side
-# as ratios.
+# Times on a model of real shape that it makes, against cp and, where they are installed, llama.cpp, PyTorch, tiktoken and
+# tokenizers, side by side as ratios. BENCH_SHAPE and others choose; `python3 Benchmarks/run.py --help` lists them.
 bench: build
-	Scripts/bench.sh $(BIN)
+	python3 Benchmarks/run.py $(BIN)
 
 build: setup
 	$(SWIFT) build -c $(CONFIGURATION) --product llama-convert

@@ -4,8 +4,10 @@ public import Kernels
 /// set change a result.
 public struct ForwardSettings: Sendable {
   public var threads: Int
+  /// Of what is not a matrix product.
   public var instructionSet: InstructionSet
-  public var compute: Compute
+  /// Of matrix products and attention.
+  public var kernel: ProductKernel
   /// Round activations as the quantized model's serving would (FP8 models: dynamic per-token e4m3).
   public var emulatesActivations: Bool
   /// Tokens carried through a layer together; whole windows, at least one.
@@ -20,11 +22,9 @@ public struct ForwardSettings: Sendable {
     precondition(threads >= 1 && tokensPerChunk >= 1, "at least one thread and one token")
     self.threads = threads
     self.instructionSet = instructionSet
-    self.compute = compute
+    kernel = ProductKernel(instructionSet, compute: compute)
     self.emulatesActivations = emulatesActivations
     self.tokensPerChunk = tokensPerChunk
     self.checkCancellation = checkCancellation
   }
-
-  var kernel: ProductKernel { ProductKernel(instructionSet, compute: compute) }
 }

@@ -2,7 +2,27 @@ import Kernels
 import Support
 import Testing
 
-private let levels = InstructionSet.available
+/// A kernel with its name: of every instruction set that the machine has, and the one of tiles written out in C.
+struct NamedKernel: Sendable, CustomTestStringConvertible {
+  let name: String
+  let kernel: ProductKernel
+  /// Whether values are multiplied in binary32, in the one order that all such kernels share.
+  let isFloat32: Bool
+  var testDescription: String { name }
+
+  static func all(_ compute: Compute) -> [NamedKernel] {
+    InstructionSet.available.map {
+      NamedKernel(
+        name: "\($0), \(compute.rawValue)", kernel: ProductKernel($0, compute: compute),
+        isFloat32: compute == .exact ? $0.multipliesInFloat32 : $0 < .avx512BF16 || $0 == .neon)
+    } + [
+      NamedKernel(
+        name: "model of tiles, \(compute.rawValue)", kernel: .tileModel(compute: compute), isFloat32: false)
+    ]
+  }
+
+  static let all = all(.exact) + all(.bf16)
+}
 
 /// A matrix product to be tried: sizes around the kernel's tiles, blocks of 256 inputs, pieces of 64 outputs.
 struct ProductCase: Sendable, CustomTestStringConvertible {
@@ -15,6 +35,8 @@ struct ProductCase: Sendable, CustomTestStringConvertible {
     ProductCase(tokens: 1, outputs: 1, inputs: 1), ProductCase(tokens: 5, outputs: 17, inputs: 31),
     ProductCase(tokens: 6, outputs: 16, inputs: 256), ProductCase(tokens: 13, outputs: 65, inputs: 257),
     ProductCase(tokens: 31, outputs: 130, inputs: 515), ProductCase(tokens: 300, outputs: 33, inputs: 100),
+    ProductCase(tokens: 64, outputs: 64, inputs: 64), ProductCase(tokens: 33, outputs: 31, inputs: 1059),
+    ProductCase(tokens: 7, outputs: 300, inputs: 512),
   ]
 }
 
@@ -26,14 +48,22 @@ private struct Operands {
   let format: FloatFormat
   let rowScales: [Float]?
   let blockScales: [Float]?
+  /// One per token where the activations are FP8 codes.
+  let tokenScales: [Float]?
+  var hasCodes: Bool { tokenScales != nil }
   static let blockRows = 20
   static let blockColumns = 24
 
-  init(_ shape: ProductCase, _ format: FloatFormat, rowScaled: Bool, blockScaled: Bool, seed: UInt64) {
+  init(
+    _ shape: ProductCase, _ format: FloatFormat, rowScaled: Bool = false, blockScaled: Bool = false,
+    hasCodes: Bool = false, seed: UInt64
+  ) {
     var random = SeededRandom(seed: seed)
     self.shape = shape
     self.format = format
-    x = (0..<shape.tokens * shape.inputs).map { _ in random.normal() }
+    let normal = (0..<shape.tokens * shape.inputs).map { _ in random.normal() }
+    x = hasCodes ? normal.map { Self.rounded($0, to: .e4m3) } : normal
+    tokenScales = hasCodes ? (0..<shape.tokens).map { _ in abs(random.normal()) + 0.1 } : nil
     let values = (0..<shape.outputs * shape.inputs).map { _ in random.normal() }
     var bytes = [UInt8](repeating: 0, count: values.count * format.byteCount)
     var span = bytes.mutableSpan
@@ -46,11 +76,12 @@ private struct Operands {
     blockScales = blockScaled ? (0..<blocks).map { _ in abs(random.normal()) + 0.1 } : nil
   }
 
-  func product(threads: Int, level: InstructionSet, tokens range: Range<Int>? = nil) -> [Float] {
+  func product(threads: Int, _ kernel: ProductKernel, tokens range: Range<Int>? = nil) -> [Float] {
     let range = range ?? 0..<shape.tokens
     let part = Array(x[range.lowerBound * shape.inputs..<range.upperBound * shape.inputs])
-    let packed = MatrixProduct.PackedActivations(
-      part.span, tokens: range.count, inputs: shape.inputs, threads: threads, instructionSet: level)
+    let packed = PackedActivations(
+      part.span, tokens: range.count, inputs: shape.inputs,
+      tokenScales: tokenScales.map { Array($0[range]) } ?? [], isBF16: hasCodes, threads: threads, kernel: kernel)
     var out = [Float](repeating: .nan, count: range.count * shape.outputs)
     var span = out.mutableSpan
     let empty: [Float] = []
@@ -64,25 +95,42 @@ private struct Operands {
     return out
   }
 
+  static func rounded(_ value: Float, to format: FloatFormat) -> Float {
+    var bytes = [UInt8](repeating: 0, count: format.byteCount)
+    var target = bytes.mutableSpan
+    let values = [value]
+    _ = NumberFormat.narrow(values.span, to: format, into: &target, instructionSet: .scalar)
+    var out: [Float] = [0]
+    var span = out.mutableSpan
+    NumberFormat.widen(bytes.span.bytes, from: format, into: &span, instructionSet: .scalar)
+    return out[0]
+  }
+
   /// Each output in binary64, with the sum of the magnitudes of its terms.
-  var reference: [(value: Double, magnitude: Double)] {
+  /// - Parameter rounds: both sides are rounded to BF16 first, weights with their blocks' factors applied in binary32.
+  func reference(rounds: Bool) -> [(value: Double, magnitude: Double)] {
     var values = [Float](repeating: 0, count: shape.outputs * shape.inputs)
     var span = values.mutableSpan
     NumberFormat.widen(weights.span.bytes, from: format, into: &span, instructionSet: .scalar)
     let blocksPerRow = (shape.inputs + Self.blockColumns - 1) / Self.blockColumns
+    let factor = { (output: Int, input: Int) in
+      blockScales?[output / Self.blockRows * blocksPerRow + input / Self.blockColumns] ?? 1
+    }
+    let w = values.indices.map { index -> Double in
+      let scale = factor(index / shape.inputs, index % shape.inputs)
+      return rounds ? Double(Self.rounded(values[index] * scale, to: .bf16)) : Double(values[index]) * Double(scale)
+    }
+    let a = x.map { Double(rounds ? Self.rounded($0, to: .bf16) : $0) }
     var results: [(Double, Double)] = []
     for token in 0..<shape.tokens {
       for output in 0..<shape.outputs {
         var (sum, magnitude) = (0.0, 0.0)
         for input in 0..<shape.inputs {
-          var weight = Double(values[output * shape.inputs + input])
-          weight *= Double(
-            blockScales?[output / Self.blockRows * blocksPerRow + input / Self.blockColumns] ?? 1)
-          let term = weight * Double(x[token * shape.inputs + input])
+          let term = w[output * shape.inputs + input] * a[token * shape.inputs + input]
           sum += term
           magnitude += abs(term)
         }
-        let scale = Double(rowScales?[output] ?? 1)
+        let scale = Double(rowScales?[output] ?? 1) * Double(tokenScales?[token] ?? 1)
         results.append((sum * scale, magnitude * scale))
       }
     }
@@ -92,50 +140,99 @@ private struct Operands {
 
 @Suite("Matrix product")
 struct MatrixProductTests {
+  /// What may be multiplied: a format of weights with factors of rows, of blocks, or none, and FP8 activations.
+  private static let kinds: [(rows: Bool, blocks: Bool, codes: Bool)] = [
+    (false, false, false), (true, false, false), (false, true, false), (true, false, true),
+  ]
+  private static let formats = FloatFormat.allCases.filter { $0 != .i8 }
+
   /// The bound is that of recursive summation (Higham, Accuracy and Stability, 3.1): n·u·Σ|terms| with u = 2^-24, and
-  /// three more roundings for scales.
-  @Test(arguments: ProductCase.all, FloatFormat.allCases.filter { $0 != .i8 })
-  func equalsBinary64WithinSummationError(_ shape: ProductCase, _ format: FloatFormat) {
+  /// four more roundings for scales. A value in two terms of BF16 is off by 2^-18 at most, on either side, and so is the
+  /// product of both second terms, which is left out.
+  @Test(arguments: NamedKernel.all, ProductCase.all)
+  func equalsBinary64WithinSummationError(_ named: NamedKernel, _ shape: ProductCase) {
     let seed = SeededRandom.freshSeed()
-    for (rows, blocks) in [(false, false), (true, false), (false, true)] {
-      let operands = Operands(shape, format, rowScaled: rows, blockScaled: blocks, seed: seed)
-      let product = operands.product(threads: 2, level: .best)
-      let bound = Double(shape.inputs + 3) * 0x1p-24
-      let worst = zip(product, operands.reference).map { value, expected in
-        abs(Double(value) - expected.value) / max(expected.magnitude, 1e-300)
-      }.max()
-      #expect((worst ?? .nan) <= bound, "seed \(seed), scales \(rows) \(blocks)")
+    for format in Self.formats {
+      for kind in Self.kinds {
+        let operands = Operands(
+          shape, format, rowScaled: kind.rows, blockScaled: kind.blocks, hasCodes: kind.codes, seed: seed)
+        let rounds = named.kernel.compute == .bf16
+        let product = operands.product(threads: 2, named.kernel)
+        let weightsAreExact = !kind.blocks && (format == .bf16 || format == .e4m3)
+        let splits = rounds || named.isFloat32 ? 0 : (kind.codes ? 0.0 : 1) + (weightsAreExact ? 0 : 1)
+        let bound = Double(shape.inputs + 4) * 0x1p-24 + (splits == 2 ? 3 : splits) * 0x1p-18
+        let worst = zip(product, operands.reference(rounds: rounds)).map { value, expected in
+          abs(Double(value) - expected.value) / max(expected.magnitude, 1e-300)
+        }.max()
+        #expect((worst ?? .nan) <= bound, "\(format), \(kind), seed \(seed)")
+      }
     }
   }
 
-  @Test(arguments: ProductCase.all)
-  func hasTheSameBitsOnEveryLevelAndNumberOfThreads(_ shape: ProductCase) {
+  @Test(arguments: [Compute.exact, .bf16], ProductCase.all)
+  func hasTheSameBitsOnAllKernelsOfFloat32(_ compute: Compute, _ shape: ProductCase) {
     let seed = SeededRandom.freshSeed()
-    for (format, rows, blocks) in [
-      (FloatFormat.f32, false, false), (.bf16, false, false), (.f16, false, false), (.e4m3, true, false),
-      (.e4m3, false, true),
-    ] {
-      let operands = Operands(shape, format, rowScaled: rows, blockScaled: blocks, seed: seed)
-      let truth = operands.product(threads: 1, level: .scalar).map(\.bitPattern)
-      for level in levels {
-        for threads in 1...3 {
-          let bits = operands.product(threads: threads, level: level).map(\.bitPattern)
-          #expect(bits == truth, "\(format) on \(level) with \(threads) threads, seed \(seed)")
+    for format in Self.formats {
+      for kind in Self.kinds {
+        let operands = Operands(
+          shape, format, rowScaled: kind.rows, blockScaled: kind.blocks, hasCodes: kind.codes, seed: seed)
+        let truth = operands.product(threads: 1, ProductKernel(.scalar, compute: compute)).map(\.bitPattern)
+        for named in NamedKernel.all(compute) where named.isFloat32 {
+          #expect(
+            operands.product(threads: 2, named.kernel).map(\.bitPattern) == truth,
+            "\(format), \(kind) on \(named.name), seed \(seed)")
         }
       }
     }
   }
 
-  @Test("A token's result does not depend on the tokens beside it")
-  func isIndependentOfGrouping() {
+  @Test("The tiles of AMX give what their model gives", .enabled(if: InstructionSet.available.contains(.amx)))
+  func tilesEqualTheirModel() {
     let seed = SeededRandom.freshSeed()
-    let shape = ProductCase(tokens: 29, outputs: 40, inputs: 300)
-    let operands = Operands(shape, .bf16, rowScaled: false, blockScaled: false, seed: seed)
-    let whole = operands.product(threads: 2, level: .best).map(\.bitPattern)
-    var parts: [UInt32] = []
-    for range in [0..<1, 1..<8, 8..<20, 20..<29] {
-      parts += operands.product(threads: 2, level: .best, tokens: range).map(\.bitPattern)
+    for shape in ProductCase.all {
+      for compute in Compute.allCases {
+        let operands = Operands(shape, .f32, seed: seed)
+        let tiles = operands.product(threads: 2, ProductKernel(.amx, compute: compute))
+        let model = operands.product(threads: 2, .tileModel(compute: compute))
+        // No value is subnormal: the instruction's documented operations are the model's.
+        #expect(tiles.map(\.bitPattern) == model.map(\.bitPattern), "\(shape), \(compute), seed \(seed)")
+      }
     }
-    #expect(parts == whole, "seed \(seed)")
+  }
+
+  @Test("A token's result depends neither on the tokens beside it nor on threads", arguments: NamedKernel.all)
+  func isIndependentOfGrouping(_ named: NamedKernel) {
+    let seed = SeededRandom.freshSeed()
+    let shape = ProductCase(tokens: 101, outputs: 140, inputs: 1100)
+    for format in [FloatFormat.bf16, .f32] {
+      let operands = Operands(shape, format, seed: seed)
+      let whole = operands.product(threads: 1, named.kernel).map(\.bitPattern)
+      for threads in 2...3 {
+        #expect(operands.product(threads: threads, named.kernel).map(\.bitPattern) == whole, "seed \(seed)")
+      }
+      var parts: [UInt32] = []
+      for range in [0..<1, 1..<8, 8..<20, 20..<60, 60..<101] {
+        parts += operands.product(threads: 2, named.kernel, tokens: range).map(\.bitPattern)
+      }
+      #expect(parts == whole, "seed \(seed)")
+    }
+  }
+
+  /// Where both sides are split, an infinity meets the zero of a second term: it comes through as a NaN.
+  @Test("Infinities and NaN come through", arguments: NamedKernel.all, [FloatFormat.bf16, .f32])
+  func nonFinite(_ named: NamedKernel, _ format: FloatFormat) {
+    let x: [Float] = [.infinity, 1, .nan, 1, -.infinity, 2]
+    let packed = PackedActivations(x.span, tokens: 3, inputs: 2, threads: 1, kernel: named.kernel)
+    let one: [UInt8] = format == .bf16 ? [0x80, 0x3F] : [0, 0, 0x80, 0x3F]
+    let weights = one + one
+    let rows = WeightRows(
+      bytes: weights.span.bytes, format: format, outputs: 1, inputs: 2, rowScales: nil, blockScales: nil, blockRows: 1,
+      blockColumns: 1)
+    let out = MatrixProduct.product(packed, rows, threads: 1)
+    if format == .f32 && !named.isFloat32 && named.kernel.compute == .exact {
+      #expect(out.allSatisfy { !$0.isFinite })
+    } else {
+      #expect(out[0] == .infinity && out[1].isNaN && out[2] == -.infinity)
+    }
   }
 }
