@@ -38,7 +38,7 @@ struct ReadableFileTests {
   @Test("Resident memory is between a MiB and the machine's; it is no more than it ever was")
   func memory() {
     let resident = ProcessFacts.residentBytes
-    #expect(resident > 1 << 20 && resident <= ProcessFacts.peakResidentBytes + 1 << 20)
+    #expect(resident > 1 << 20 && resident <= ProcessFacts.peakResidentBytes + (1 << 20))
     #expect(ProcessFacts.machineMemory > resident)
   }
 

@@ -13,8 +13,9 @@ struct ForwardPlan: Sendable {
 
   /// Tokens of a chunk, best first: few tokens take less memory for their activations, but weights are packed more often.
   private static let chunks = [2048, 1024, 512]
-  /// For what is not worth an estimate: threads' stacks, tiles of digests, the report.
-  private static let headroom: UInt64 = 12 << 20
+  /// For what is not worth an estimate: tiles in which weights are read and compared, threads' stacks, freed small blocks,
+  /// pages of the program that were not needed before.
+  fileprivate static let headroom: UInt64 = 20 << 20
 
   /// - Parameters:
   ///   - models: the base, and the candidate when there is one.
@@ -68,6 +69,6 @@ extension MemoryFacts {
   init(_ plan: ForwardPlan) {
     self.init(
       held: plan.held, hiddenStates: plan.estimate.hiddenStates, weights: plan.estimate.weights,
-      scratch: plan.estimate.scratch)
+      scratch: plan.estimate.scratch + ForwardPlan.headroom)
   }
 }

@@ -91,7 +91,7 @@ public struct MemoryFacts: Sendable, Equatable {
   public var hiddenStates: UInt64
   /// The weights that are in memory together: half a layer.
   public var weights: UInt64
-  /// Activations of one chunk of tokens, and packed copies.
+  /// Activations of one chunk of tokens and packed copies; 20 MiB for tiles, stacks and the like.
   public var scratch: UInt64
 
   public init(held: UInt64, hiddenStates: UInt64, weights: UInt64, scratch: UInt64) {
