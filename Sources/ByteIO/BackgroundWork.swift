@@ -26,3 +26,13 @@ public final class BackgroundWork: Sendable {
     if let error = failure.error.withLock({ $0 }) { throw error }
   }
 }
+
+/// Things done one after the other on a thread of their own, whose end nobody waits for: hints to the system.
+public final class BackgroundQueue: Sendable {
+  private let queue: DispatchQueue
+
+  public init(name: String) { queue = DispatchQueue(label: name) }
+
+  /// Returns at once.
+  public func add(_ body: @escaping @Sendable () -> Void) { queue.async(execute: body) }
+}

@@ -5,6 +5,15 @@
 #else
   internal import Darwin
 #endif
+internal import Synchronization
+
+/// What becomes of bytes of a file next, so that the system can have them ready, or give their place to others.
+public enum ReadingAdvice: Sendable {
+  /// They are read soon.
+  case soon
+  /// They are not read again for a long time.
+  case done
+}
 
 /// A file opened for reading at any offset, from several threads at once. Reads copy into the caller's buffer, so the
 /// process's resident memory is its buffers, however large the file is.
@@ -35,6 +44,28 @@ public final class ReadableFile: Sendable {
 
   deinit { close(descriptor) }
 
+  static let byteCounter = Atomic<UInt64>(0)
+  /// Linux reads ahead no more of one range than the device's read-ahead or request size, and 128 KiB is the least
+  /// usual one.
+  private static let advicePiece: UInt64 = 128 << 10
+
+  /// Tells the system what becomes of the bytes of `range`: they are brought into its page cache, not into this
+  /// process's memory, or leave it. A hint: nothing depends on it. May wait while the device is busy.
+  public func advise(_ advice: ReadingAdvice, _ range: Range<UInt64>) {
+    #if os(Linux)
+      let range = range.clamped(to: 0..<byteCount)
+      switch advice {
+      case .done:
+        posix_fadvise(descriptor, off_t(range.lowerBound), off_t(range.count), POSIX_FADV_DONTNEED)
+      case .soon:
+        for start in stride(from: range.lowerBound, to: range.upperBound, by: Int(Self.advicePiece)) {
+          let count = min(Self.advicePiece, range.upperBound - start)
+          posix_fadvise(descriptor, off_t(start), off_t(count), POSIX_FADV_WILLNEED)
+        }
+      }
+    #endif
+  }
+
   /// Fills `buffer` from byte `offset` on.
   /// - Throws: `FileFailure` when the system fails, or when the file ends before the buffer is full (it was cut short
   ///   after it was opened).
@@ -49,6 +80,7 @@ public final class ReadableFile: Sendable {
         if errno == EINTR { continue }
         throw FileFailure(path: path, operation: "read", errno: errno)
       }
+      Self.byteCounter.add(UInt64(count), ordering: .relaxed)
       guard count > 0 else {
         throw FileFailure(
           path: path, operation: "read", kind: .inputOutput,

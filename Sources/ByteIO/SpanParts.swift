@@ -49,3 +49,14 @@ extension MutableSpan where Element == Float {
   @_lifetime(&self)
   public mutating func part(_ range: Range<Int>) -> MutableSpan<Float> { _mutatingExtracting(range) }
 }
+
+extension Array where Element == UInt8 {
+  /// Bytes that `fill` writes, all of them: memory that is filled anyway is not cleared before.
+  public init(count: Int, filledBy fill: (_ bytes: inout MutableSpan<UInt8>) throws -> Void) rethrows {
+    try self.init(unsafeUninitializedCapacity: count) { buffer, initialized in
+      var span = MutableSpan(_unsafeElements: buffer)
+      try fill(&span)
+      initialized = count
+    }
+  }
+}

@@ -1,4 +1,4 @@
-internal import ByteIO
+public import ByteIO
 public import Tensors
 
 /// A model in one GGUF file or several, as one source. Only headers are read on opening.
@@ -123,5 +123,9 @@ public final class GGUFSplitSet: TensorSource {
       throw ParseFailure("there is no tensor of this name", file: place, item: name)
     }
     try piece.read(name, at: offset, into: &buffer)
+  }
+
+  public func advise(_ advice: ReadingAdvice, _ name: String, _ range: Range<Int>) {
+    piece(of: name)?.advise(advice, name, range)
   }
 }

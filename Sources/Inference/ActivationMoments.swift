@@ -24,7 +24,8 @@ public struct ActivationMoments: Sendable {
     for layer in 0..<count {
       let roles = LayerRole.allCases.filter(\.isLinear).map { TensorRole.layer(layer, $0) }
       var seen = LayerMoments()
-      try stream.advance(through: layer) { part, values in seen.add(values, to: part) }
+      let next = layer + 1 < count ? [WeightStep.attention(weights, layer: layer + 1)] : []
+      try stream.advance(through: layer, next: next) { part, values in seen.add(values, to: part) }
       for role in roles {
         guard case .layer(_, let part) = role, let squares = seen.squares[part.input] else { continue }
         sums[role] = sums[role].map { zip($0, squares).map { $0 + $1 } } ?? squares

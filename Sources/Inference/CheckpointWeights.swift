@@ -3,6 +3,7 @@ public import Checkpoints
 internal import Kernels
 public import Llama
 internal import Quantization
+internal import Synchronization
 internal import Tensors
 
 /// The weights of an opened checkpoint, read when they are asked for.
@@ -10,10 +11,15 @@ public struct CheckpointWeights: ModelWeights {
   public let configuration: LlamaConfiguration
   private let path: String
   private let tensors: [TensorRole: LogicalTensor]
+  private let threads: Int
 
+  /// - Parameter threads: that read a matrix together.
   /// - Throws: `ParseFailure` when `emulatingActivations` is asked for and the model's activation treatment is none that
   ///   can be emulated.
-  public init(_ checkpoint: Checkpoint, emulatingActivations: Bool = false) throws(ParseFailure) {
+  public init(
+    _ checkpoint: Checkpoint, emulatingActivations: Bool = false, threads: Int = 1
+  ) throws(ParseFailure) {
+    self.threads = threads
     configuration = checkpoint.configuration
     path = checkpoint.path
     tensors = Dictionary(checkpoint.tensors.map { ($0.role, $0) }, uniquingKeysWith: { first, _ in first })
@@ -32,16 +38,12 @@ public struct CheckpointWeights: ModelWeights {
   public func matrix(_ role: TensorRole, rows range: Range<Int>?) throws -> WeightMatrix {
     let tensor = try tensor(role)
     let rows = range ?? 0..<tensor.rowCount
-    if tensor.elementType.block != nil {
-      return WeightMatrix(rows: rows.count, columns: tensor.columnCount, values: try tensor.values(rows: rows))
-    }
-    let bytes = try tensor.rows.bytes(rows: rows)
+    if tensor.isWidened { return try widened(tensor, rows: rows) }
+    let size = tensor.rows.rowByteCount
+    let bytes = try filled(rows: rows, rowByteCount: size) { try tensor.rows.read(rows: $0, into: &$1) }
     guard let quantization = tensor.quantization else {
       return WeightMatrix(
         rows: rows.count, columns: tensor.columnCount, format: tensor.elementType.floatFormat, bytes: bytes)
-    }
-    guard quantization.adapter == nil && !quantization.isRotated else {
-      return WeightMatrix(rows: rows.count, columns: tensor.columnCount, values: try tensor.values(rows: rows))
     }
     let scheme = quantization.scheme
     let scaleBytes = try quantization.scales.bytes(rows: scheme.scaleRows(for: rows))
@@ -62,6 +64,51 @@ public struct CheckpointWeights: ModelWeights {
       scales: scales, activations: quantization.precision)
   }
 
+  private func widened(_ tensor: LogicalTensor, rows: Range<Int>) throws -> WeightMatrix {
+    let bytes = try filled(rows: rows, rowByteCount: 4 * tensor.columnCount) { rows, bytes in
+      bytes.copy(from: NumberFormat.bytes(of: try tensor.values(rows: rows)).span)
+    }
+    return WeightMatrix(rows: rows.count, columns: tensor.columnCount, format: .f32, bytes: bytes)
+  }
+
+  /// Bytes that a thread reads at a time, about: reordering and widening take as much memory beside the matrix.
+  static let stripeByteCount = 4 << 20
+
+  /// The rows of `range`, read stripe by stripe on several threads.
+  private func filled(
+    rows range: Range<Int>, rowByteCount: Int,
+    _ read: @escaping @Sendable (_ rows: Range<Int>, _ bytes: inout MutableSpan<UInt8>) throws -> Void
+  ) throws -> [UInt8] {
+    try [UInt8](count: range.count * rowByteCount) { bytes in
+      guard rowByteCount > 0, !range.isEmpty else { return }
+      // A power of two, so that the heads whose rows are reordered are seldom cut.
+      let most = max(1, Self.stripeByteCount / rowByteCount)
+      let rowsPerStripe = 1 << (Int.bitWidth - 1 - most.leadingZeroBitCount)
+      let failure = Mutex<(any Error)?>(nil)
+      Parallel.stripes(of: &bytes, stripe: rowsPerStripe * rowByteCount, threads: threads) { start, part in
+        let first = range.lowerBound + start / rowByteCount
+        do {
+          try read(first..<first + part.count / rowByteCount, &part)
+        } catch {
+          failure.withLock { $0 = $0 ?? error }
+        }
+      }
+      if let error = failure.withLock({ $0 }) { throw error }
+    }
+  }
+
+  public func bytesPerRow(_ role: TensorRole) -> Int {
+    guard let tensor = try? tensor(role) else { return 0 }
+    if tensor.isWidened { return 4 * tensor.columnCount }
+    guard let quantization = tensor.quantization else { return tensor.rows.rowByteCount }
+    // Scales are widened to binary32; few rows of blocks or one for all are as good as one per row here.
+    return tensor.rows.rowByteCount + 4 * max(1, quantization.scaleShape.dimensions.dropFirst().reduce(1, *))
+  }
+
+  public func advise(_ advice: ReadingAdvice, _ role: TensorRole, rows: Range<Int>?) {
+    (try? tensor(role))?.advise(advice, rows: rows)
+  }
+
   public func vector(_ role: TensorRole) throws -> [Float] {
     let tensor = try tensor(role)
     let bytes = try tensor.rows.bytes(rows: 0..<tensor.rowCount)
@@ -73,6 +120,13 @@ public struct CheckpointWeights: ModelWeights {
     if let tensor = tensors[role] { return tensor }
     if role == .outputHead, configuration.tiesEmbeddings, let embedding = tensors[.tokenEmbedding] { return embedding }
     throw ParseFailure("the tensor is missing", file: path, item: role.canonicalText)
+  }
+}
+
+extension LogicalTensor {
+  /// Blocks, and what has more to it than scales, are computed with in binary32.
+  fileprivate var isWidened: Bool {
+    elementType.block != nil || quantization.map { $0.adapter != nil || $0.isRotated } == true
   }
 }
 

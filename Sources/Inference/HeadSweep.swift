@@ -3,6 +3,9 @@ internal import Llama
 
 /// Evaluates the output head block by block of the vocabulary, for all scored tokens and both models, and keeps of every
 /// block only what the scores need. The head's weights are read once, and logits of all tokens never exist.
+///
+/// As many blocks' weights are held at a time as take the memory of the layers' weights, which is free by now: tokens are
+/// gathered and packed once for all of them.
 struct HeadSweep {
   /// Outputs of one block. A constant, so that sums over the vocabulary are cut at the same places always.
   static let vocabularyBlock = 2048
@@ -47,32 +50,62 @@ struct HeadSweep {
     candidateTarget = Array(repeating: 0, count: targets.count)
   }
 
-  mutating func run() throws {
+  // MARK: Steps
+
+  /// Bytes of the weights of one block of the vocabulary, of all models.
+  static func blockByteCount(_ models: [any ModelWeights]) -> Int {
+    models.reduce(0) { $0 + min(vocabularyBlock, $1.configuration.vocabularySize) * $1.bytesPerRow(.outputHead) }
+  }
+
+  /// Blocks whose weights are held at a time.
+  static func heldBlocks(_ models: [any ModelWeights]) -> Int {
+    let vocabulary = models[0].configuration.vocabularySize
+    let all = (vocabulary + vocabularyBlock - 1) / vocabularyBlock
+    return max(1, min(all, MemoryEstimate.largestStep(models) / max(1, blockByteCount(models))))
+  }
+
+  /// What `run` reads first.
+  static func firstSteps(_ models: [any ModelWeights]) -> [WeightStep] { steps(models, from: 0) }
+
+  private static func steps(_ models: [any ModelWeights], from first: Int) -> [WeightStep] {
+    let vocabulary = models[0].configuration.vocabularySize
+    guard first < vocabulary else { return [] }
+    let rows = first..<min(first + heldBlocks(models) * vocabularyBlock, vocabulary)
+    return models.map { .head($0, rows: rows) }
+  }
+
+  mutating func run(_ ahead: ReadAhead) throws {
+    let models = [base] + (candidate.map { [$0] } ?? [])
     let vocabulary = base.configuration.vocabularySize
-    for first in stride(from: 0, to: vocabulary, by: Self.vocabularyBlock) {
-      let block = first..<min(first + Self.vocabularyBlock, vocabulary)
-      let baseRows = try base.matrix(.outputHead, rows: block)
-      let candidateRows = try candidate?.matrix(.outputHead, rows: block)
-      for start in stride(from: 0, to: targets.count, by: settings.tokensPerChunk) {
+    let held = Self.heldBlocks(models) * Self.vocabularyBlock
+    for start in stride(from: 0, to: vocabulary, by: held) {
+      let blocks = stride(from: start, to: min(start + held, vocabulary), by: Self.vocabularyBlock).map {
+        $0..<min($0 + Self.vocabularyBlock, vocabulary)
+      }
+      let matrices = try models.map { model in
+        try blocks.map { try model.matrix(.outputHead, rows: $0) }
+      }
+      ahead.begin(Self.steps(models, from: start + held))
+      for first in stride(from: 0, to: targets.count, by: settings.tokensPerChunk) {
         try settings.checkCancellation()
-        let tokens = start..<min(start + settings.tokensPerChunk, targets.count)
-        let baseLogits = logits(baseHidden, tokens, baseRows, base)
-        let candidateLogits = candidateRows.flatMap { rows in
-          candidateHidden.flatMap { hidden in candidate.map { logits(hidden, tokens, rows, $0) } }
+        let tokens = first..<min(first + settings.tokensPerChunk, targets.count)
+        let one = input(baseHidden, tokens, base)
+        let other = candidateHidden.flatMap { hidden in candidate.map { input(hidden, tokens, $0) } }
+        for (index, block) in blocks.enumerated() {
+          take(
+            one.times(matrices[0][index]), other.map { $0.times(matrices[1][index]) }, tokens: tokens, block: block)
         }
-        take(baseLogits, candidateLogits, tokens: tokens, block: block)
       }
     }
   }
 
-  private func logits(
-    _ hidden: [Float], _ tokens: Range<Int>, _ block: WeightMatrix, _ model: any ModelWeights
-  ) -> [Float] {
+  /// The hidden states that predict `tokens`.
+  private func input(_ hidden: [Float], _ tokens: Range<Int>, _ model: any ModelWeights) -> ProjectionInput {
     let width = model.configuration.hiddenSize
     var x: [Float] = []
     x.reserveCapacity(tokens.count * width)
     for row in rows[tokens] { x += hidden[row * width..<(row + 1) * width] }
-    return ProjectionInput(x, tokens: tokens.count, settings: settings).times(block)
+    return ProjectionInput(x, tokens: tokens.count, settings: settings)
   }
 
   private mutating func take(_ base: [Float], _ candidate: [Float]?, tokens: Range<Int>, block: Range<Int>) {

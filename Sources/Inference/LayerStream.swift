@@ -1,3 +1,4 @@
+internal import ByteIO
 internal import Foundation
 internal import Kernels
 internal import Llama
@@ -10,6 +11,7 @@ struct LayerStream {
   /// `[tokens, hidden]`
   private(set) var hidden: [Float]
   private let chunks: [WindowChunk]
+  private let ahead: ReadAhead
   private let cosines: [Float]
   private let sines: [Float]
 
@@ -17,9 +19,12 @@ struct LayerStream {
   private var width: Int { configuration.hiddenSize }
 
   /// Reads the embedding rows of all tokens.
-  init(_ weights: any ModelWeights, windows: [[Int32]], settings: ForwardSettings) throws {
+  init(
+    _ weights: any ModelWeights, windows: [[Int32]], settings: ForwardSettings, ahead: ReadAhead = ReadAhead()
+  ) throws {
     self.weights = weights
     self.settings = settings
+    self.ahead = ahead
     chunks = WindowChunk.cut(windows, tokensPerChunk: settings.tokensPerChunk)
     let configuration = weights.configuration
     (cosines, sines) = Self.rotations(
@@ -47,11 +52,26 @@ struct LayerStream {
   typealias Observer = (_ input: LinearInput, _ values: (rows: [Float], columns: Int)) -> Void
 
   /// Carries all tokens through layer `layer`, whose weights are read once.
-  mutating func advance(through layer: Int, observe: Observer? = nil) throws {
-    let matrices = try LayerWeights(weights, layer: layer)
+  /// - Parameter next: what is read after this layer.
+  mutating func advance(through layer: Int, next: [WeightStep] = [], observe: Observer? = nil) throws {
+    try attend(layer, observe)
+    try feedForward(layer, next, observe)
+  }
+
+  private mutating func attend(_ layer: Int, _ observe: Observer?) throws {
+    let matrices = try LayerWeights.Attention(weights, layer: layer)
+    ahead.begin([.feedForward(weights, layer: layer)])
     for chunk in chunks {
       try settings.checkCancellation()
       attend(chunk, matrices, observe)
+    }
+  }
+
+  private mutating func feedForward(_ layer: Int, _ next: [WeightStep], _ observe: Observer?) throws {
+    let matrices = try LayerWeights.FeedForward(weights, layer: layer)
+    ahead.begin(next)
+    for chunk in chunks {
+      try settings.checkCancellation()
       feedForward(chunk, matrices, observe)
     }
   }
@@ -61,23 +81,24 @@ struct LayerStream {
     let weight = try weights.vector(.outputNorm)
     for chunk in chunks {
       let normed = norm(chunk, weight)
-      replace(chunk, with: normed)
+      let elements = elements(chunk)
+      hidden.replaceSubrange(elements, with: normed)
     }
   }
 
   // MARK: Blocks
 
-  private mutating func attend(_ chunk: WindowChunk, _ w: LayerWeights, _ observe: Observer?) {
-    let count = chunk.tokens.count
+  private mutating func attend(_ chunk: WindowChunk, _ w: LayerWeights.Attention, _ observe: Observer?) {
+    let heads = headOutputs(chunk, w, observe)
+    add(ProjectionInput(heads, tokens: chunk.tokens.count, settings: settings).times(w.output), to: chunk)
+  }
+
+  /// `[tokens, heads · dimension]`. A function of its own, so that what it computes with is freed at its end.
+  private func headOutputs(_ chunk: WindowChunk, _ w: LayerWeights.Attention, _ observe: Observer?) -> [Float] {
     let heads = Attention.Heads(
       queries: configuration.headCount, keysAndValues: configuration.keyValueHeadCount,
       dimension: configuration.headDimension, slidingWindow: configuration.slidingWindow)
-    let normed = norm(chunk, w.attentionNorm)
-    observe?(.attention, (normed, width))
-    let x = ProjectionInput(normed, tokens: count, settings: settings)
-    var query = x.times(w.query)
-    var key = x.times(w.key)
-    let value = x.times(w.value)
+    var (query, key, value) = projections(chunk, w, observe)
     rotate(&query, heads: heads.queries, chunk)
     rotate(&key, heads: heads.keysAndValues, chunk)
     var span = query.mutableSpan
@@ -85,22 +106,35 @@ struct LayerStream {
       queries: &span, keys: key.span, values: value.span, windows: chunk.windows, heads: heads,
       threads: settings.threads, kernel: settings.kernel, instructionSet: settings.instructionSet)
     observe?(.attentionOutput, (query, heads.queries * heads.dimension))
-    let mixed = ProjectionInput(query, tokens: count, settings: settings).times(w.attentionOutput)
-    add(mixed, to: chunk)
+    return query
   }
 
-  private mutating func feedForward(_ chunk: WindowChunk, _ w: LayerWeights, _ observe: Observer?) {
-    let count = chunk.tokens.count
-    let normed = norm(chunk, w.feedForwardNorm)
+  private func projections(
+    _ chunk: WindowChunk, _ w: LayerWeights.Attention, _ observe: Observer?
+  ) -> (query: [Float], key: [Float], value: [Float]) {
+    let normed = norm(chunk, w.norm)
+    observe?(.attention, (normed, width))
+    let x = ProjectionInput(normed, tokens: chunk.tokens.count, settings: settings)
+    return (x.times(w.query), x.times(w.key), x.times(w.value))
+  }
+
+  private mutating func feedForward(_ chunk: WindowChunk, _ w: LayerWeights.FeedForward, _ observe: Observer?) {
+    let gated = gated(chunk, w, observe)
+    add(ProjectionInput(gated, tokens: chunk.tokens.count, settings: settings).times(w.down), to: chunk)
+  }
+
+  /// `[tokens, feedForward]`
+  private func gated(_ chunk: WindowChunk, _ w: LayerWeights.FeedForward, _ observe: Observer?) -> [Float] {
+    let normed = norm(chunk, w.norm)
     observe?(.feedForward, (normed, width))
-    let x = ProjectionInput(normed, tokens: count, settings: settings)
+    let x = ProjectionInput(normed, tokens: chunk.tokens.count, settings: settings)
     var gate = x.times(w.gate)
     let up = x.times(w.up)
     var span = gate.mutableSpan
     RowMath.siluMultiply(
       &span, up.span, threads: settings.threads, instructionSet: settings.instructionSet)
     observe?(.down, (gate, configuration.feedForwardSize))
-    add(ProjectionInput(gate, tokens: count, settings: settings).times(w.down), to: chunk)
+    return gate
   }
 
   // MARK: Rows of a chunk
@@ -126,14 +160,11 @@ struct LayerStream {
   }
 
   private mutating func add(_ update: [Float], to chunk: WindowChunk) {
-    var sum = Array(hidden[elements(chunk)])
-    var span = sum.mutableSpan
-    RowMath.add(&span, update.span, threads: settings.threads, instructionSet: settings.instructionSet)
-    replace(chunk, with: sum)
-  }
-
-  private mutating func replace(_ chunk: WindowChunk, with rows: [Float]) {
-    hidden.replaceSubrange(elements(chunk), with: rows)
+    let elements = elements(chunk)
+    let settings = settings
+    var all = hidden.mutableSpan
+    var rows = all.part(elements)
+    RowMath.add(&rows, update.span, threads: settings.threads, instructionSet: settings.instructionSet)
   }
 }
 

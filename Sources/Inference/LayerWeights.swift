@@ -2,28 +2,38 @@ internal import ByteIO
 internal import Kernels
 internal import Llama
 
-/// The weights of one layer, in memory together.
-struct LayerWeights {
-  let attentionNorm: [Float]
-  let query: WeightMatrix
-  let key: WeightMatrix
-  let value: WeightMatrix
-  let attentionOutput: WeightMatrix
-  let feedForwardNorm: [Float]
-  let gate: WeightMatrix
-  let up: WeightMatrix
-  let down: WeightMatrix
+/// The weights of one layer, a half at a time: no more of a model is ever in memory together.
+enum LayerWeights {
+  struct Attention {
+    static let roles: [LayerRole] = [.attentionNorm, .query, .key, .value, .attentionOutput]
+    let norm: [Float]
+    let query: WeightMatrix
+    let key: WeightMatrix
+    let value: WeightMatrix
+    let output: WeightMatrix
 
-  init(_ weights: any ModelWeights, layer: Int) throws {
-    attentionNorm = try weights.vector(.layer(layer, .attentionNorm))
-    query = try weights.matrix(.layer(layer, .query), rows: nil)
-    key = try weights.matrix(.layer(layer, .key), rows: nil)
-    value = try weights.matrix(.layer(layer, .value), rows: nil)
-    attentionOutput = try weights.matrix(.layer(layer, .attentionOutput), rows: nil)
-    feedForwardNorm = try weights.vector(.layer(layer, .feedForwardNorm))
-    gate = try weights.matrix(.layer(layer, .gate), rows: nil)
-    up = try weights.matrix(.layer(layer, .up), rows: nil)
-    down = try weights.matrix(.layer(layer, .down), rows: nil)
+    init(_ weights: any ModelWeights, layer: Int) throws {
+      norm = try weights.vector(.layer(layer, .attentionNorm))
+      query = try weights.matrix(.layer(layer, .query), rows: nil)
+      key = try weights.matrix(.layer(layer, .key), rows: nil)
+      value = try weights.matrix(.layer(layer, .value), rows: nil)
+      output = try weights.matrix(.layer(layer, .attentionOutput), rows: nil)
+    }
+  }
+
+  struct FeedForward {
+    static let roles: [LayerRole] = [.feedForwardNorm, .gate, .up, .down]
+    let norm: [Float]
+    let gate: WeightMatrix
+    let up: WeightMatrix
+    let down: WeightMatrix
+
+    init(_ weights: any ModelWeights, layer: Int) throws {
+      norm = try weights.vector(.layer(layer, .feedForwardNorm))
+      gate = try weights.matrix(.layer(layer, .gate), rows: nil)
+      up = try weights.matrix(.layer(layer, .up), rows: nil)
+      down = try weights.matrix(.layer(layer, .down), rows: nil)
+    }
   }
 }
 

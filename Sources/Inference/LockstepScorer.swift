@@ -1,6 +1,6 @@
 public import ByteIO
 internal import Kernels
-public import Llama
+internal import Llama
 
 /// Runs one model, or base and candidate side by side, over the same windows and scores the tokens of each window from a
 /// given position on. Layers advance in lockstep, so the drift of every layer is seen; the head is evaluated for both on
@@ -41,38 +41,47 @@ public struct LockstepScorer {
   /// - Parameters:
   ///   - scored: for each window the positions of the tokens that are scored; at least 1, for the first token of a
   ///     window is predicted by nothing. Others are only read, and cost no work in the head.
+  ///   - afterLayer: called when all models have gone through a layer.
   ///   - scoring: takes the scores behind those it holds already. Windows may be scored in one call or in several: the
   ///     result is the same to the bit.
-  /// - Throws: `ParseFailure` for ids outside the vocabulary, whatever reading weights throws.
+  /// - Throws: `ParseFailure` for ids outside the vocabulary, whatever reading weights and `afterLayer` throw.
   public func score(
     _ windows: [[Int32]], scored: [[Range<Int>]], into scoring: inout TokenScoring,
-    progress: Progress = { _, _ in }
+    afterLayer: (_ layer: Int) throws -> Void = { _ in }, progress: Progress = { _, _ in }
   ) throws {
     precondition(
       scored.joined().allSatisfy { $0.isEmpty || $0.lowerBound >= 1 }, "the first token is predicted by nothing")
     let configuration = base.configuration
     try Self.validate(windows, vocabulary: configuration.vocabularySize)
     let steps = configuration.layerCount + 1
-    var baseStream = try LayerStream(base, windows: windows, settings: settings)
-    var candidateStream = try candidate.map { try LayerStream($0, windows: windows, settings: settings) }
+    let models = [base] + (candidate.map { [$0] } ?? [])
+    let ahead = ReadAhead()
+    ahead.begin([.attention(base, layer: 0)])
+    var baseStream = try LayerStream(base, windows: windows, settings: settings, ahead: ahead)
+    var candidateStream = try candidate.map {
+      try LayerStream($0, windows: windows, settings: settings, ahead: ahead)
+    }
     if candidate != nil && scoring.drift.isEmpty {
       scoring.drift = Array(repeating: (off: 0, whole: 0), count: configuration.layerCount)
     }
     for layer in 0..<configuration.layerCount {
-      try baseStream.advance(through: layer)
-      try candidateStream?.advance(through: layer)
+      let isLast = layer + 1 == configuration.layerCount
+      let after = isLast ? HeadSweep.firstSteps(models) : [.attention(base, layer: layer + 1)]
+      try baseStream.advance(through: layer, next: candidate.map { [.attention($0, layer: layer)] } ?? after)
+      try candidateStream?.advance(through: layer, next: after)
       if let candidateStream {
         RowMath.addDifference(
           baseStream.hidden.span, candidateStream.hidden.span, width: configuration.hiddenSize,
           to: &scoring.drift[layer], threads: settings.threads, instructionSet: settings.instructionSet)
       }
+      try afterLayer(layer)
       progress(layer + 1, steps)
     }
     try baseStream.finish()
     try candidateStream?.finish()
     var sweep = HeadSweep(
       base, baseStream.hidden, candidate, candidateStream?.hidden, windows, scored, settings)
-    try sweep.run()
+    try sweep.run(ahead)
     progress(steps, steps)
     sweep.append(to: &scoring)
   }
@@ -84,29 +93,6 @@ public struct LockstepScorer {
         "token id \(stray) is outside the model's vocabulary of \(vocabulary)",
         advice: "the tokenizer does not belong to this model")
     }
-  }
-
-  /// Upper estimate of the resident memory of a run in bytes: hidden states of all tokens, one layer's weights, the
-  /// scratch of one chunk, a block of the head; for each model.
-  public static func peakMemoryEstimate(
-    _ configuration: LlamaConfiguration, bytesPerWeight: Double, tokens: Int, models: Int, tokensPerChunk: Int,
-    longestWindow: Int
-  ) -> UInt64 {
-    let c = configuration
-    let chunk = Double(min(tokens, max(tokensPerChunk, longestWindow)))
-    let hidden = Double(tokens * c.hiddenSize) * 4
-    let layer =
-      Double(
-        c.hiddenSize * c.headDimension * (2 * c.headCount + 2 * c.keyValueHeadCount) + 3 * c.hiddenSize
-          * c.feedForwardSize) * bytesPerWeight
-    let attention = Double(2 * c.hiddenSize + c.headDimension * (2 * c.headCount + 2 * c.keyValueHeadCount))
-    let feedForward = Double(2 * c.hiddenSize + 3 * c.feedForwardSize)
-    let scratch = chunk * max(attention, feedForward) * 4
-    let head = Double(HeadSweep.vocabularyBlock) * (Double(c.hiddenSize) * bytesPerWeight + chunk * 4)
-    let program = 48.0 * 1_048_576
-    return UInt64(
-      program + Double(models) * (hidden * 2 + head) + layer + scratch
-        + Double(tokens * MemoryLayout<LogitSummary>.stride * 2))
   }
 }
 

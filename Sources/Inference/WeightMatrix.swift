@@ -1,5 +1,7 @@
+public import ByteIO
 public import Kernels
 public import Llama
+internal import Tensors
 
 /// The stored rows of a weight, in memory for as long as its layer is computed.
 public struct WeightMatrix: Sendable {
@@ -59,4 +61,17 @@ public protocol ModelWeights: Sendable {
 
   /// The values of a norm.
   func vector(_ role: TensorRole) throws -> [Float]
+
+  /// Bytes that one row of the role's matrix takes in memory, scales included, as `matrix` gives it.
+  func bytesPerRow(_ role: TensorRole) -> Int
+
+  /// Says what becomes of the stored bytes of a role, or of the rows of `rows` of it. A hint that changes no result.
+  func advise(_ advice: ReadingAdvice, _ role: TensorRole, rows: Range<Int>?)
+}
+
+extension ModelWeights {
+  /// As for binary32.
+  public func bytesPerRow(_ role: TensorRole) -> Int { configuration.shape(of: role).dimensions.dropFirst().reduce(4, *) }
+
+  public func advise(_ advice: ReadingAdvice, _ role: TensorRole, rows: Range<Int>?) {}
 }

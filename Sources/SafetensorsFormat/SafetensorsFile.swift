@@ -1,4 +1,4 @@
-internal import ByteIO
+public import ByteIO
 public import Tensors
 
 /// An open safetensors file. Opening reads the header only; tensors are read part by part into the caller's buffers,
@@ -40,5 +40,11 @@ public final class SafetensorsFile: TensorSource {
         item: name)
     }
     try file.read(at: header.fileRange(of: entry).lowerBound + UInt64(offset), into: &buffer)
+  }
+
+  public func advise(_ advice: ReadingAdvice, _ name: String, _ range: Range<Int>) {
+    guard let entry = header.entry(name) else { return }
+    let (start, part) = (header.fileRange(of: entry).lowerBound, range.clamped(to: 0..<entry.info.byteCount))
+    file.advise(advice, start + UInt64(part.lowerBound)..<start + UInt64(part.upperBound))
   }
 }

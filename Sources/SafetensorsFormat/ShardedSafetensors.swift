@@ -1,6 +1,6 @@
 public import Tensors
 
-internal import ByteIO
+public import ByteIO
 
 /// A checkpoint cut into several safetensors files with an index. Only headers are read on opening.
 public final class ShardedSafetensors: TensorSource {
@@ -94,5 +94,9 @@ public final class ShardedSafetensors: TensorSource {
       throw ParseFailure("there is no tensor of this name", file: directory, item: name)
     }
     try shard.read(name, at: offset, into: &buffer)
+  }
+
+  public func advise(_ advice: ReadingAdvice, _ name: String, _ range: Range<Int>) {
+    shard(of: name)?.advise(advice, name, range)
   }
 }

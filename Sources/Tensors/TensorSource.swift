@@ -51,6 +51,10 @@ public protocol TensorSource: Sendable {
   /// - Throws: `ParseFailure` for an unknown name or a range outside the tensor, `FileFailure` when reading fails.
   func read(_ name: String, at offset: Int, into buffer: inout MutableSpan<UInt8>) throws
 
+  /// Tells the system what becomes of the bytes of `range` of the tensor called `name`. A hint that changes no result:
+  /// ranges that do not exist are passed over.
+  func advise(_ advice: ReadingAdvice, _ name: String, _ range: Range<Int>)
+
   /// CRC-32 of a tensor's bytes as the container states it; nil where it states none for this tensor alone. Equal tensors
   /// have equal ones; that equal ones are of equal tensors is very likely, not certain.
   func checksum(of name: String) -> UInt32?
@@ -67,6 +71,8 @@ public protocol TensorSource: Sendable {
 extension TensorSource {
   public var place: String { "memory" }
 
+  public func advise(_ advice: ReadingAdvice, _ name: String, _ range: Range<Int>) {}
+
   public func checksum(of name: String) -> UInt32? { nil }
 
   public func areAliases(_ name: String, _ other: String) -> Bool { false }
@@ -80,9 +86,6 @@ extension TensorSource {
   /// All bytes of the tensor called `name`, for small tensors.
   public func bytes(of name: String) throws -> [UInt8] {
     guard let info = info(name) else { throw ParseFailure("there is no tensor of this name", item: name) }
-    var buffer = [UInt8](repeating: 0, count: info.byteCount)
-    var span = buffer.mutableSpan
-    try read(name, at: 0, into: &span)
-    return buffer
+    return try [UInt8](count: info.byteCount) { try read(name, at: 0, into: &$0) }
   }
 }

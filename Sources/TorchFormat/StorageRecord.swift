@@ -55,6 +55,12 @@ final class StorageRecord: Sendable {
     }
   }
 
+  /// Passes a hint on; where bytes are deflated it is of no use.
+  func advise(_ advice: ReadingAdvice, _ range: Range<UInt64>) {
+    guard case .plain(let start, _) = form else { return }
+    file.advise(advice, start + range.lowerBound..<start + range.upperBound)
+  }
+
   func prove() throws {
     switch form {
     case .plain(let start, let check): try check?.prove { try file.read(at: start + $0, into: &$1) }

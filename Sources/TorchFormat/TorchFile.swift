@@ -1,4 +1,4 @@
-internal import ByteIO
+public import ByteIO
 public import Tensors
 
 /// An open file of `torch.save`: zip archive (torch 1.6 and later) or the legacy sequence of pickles. Opening reads the
@@ -101,6 +101,14 @@ public final class TorchFile: TensorSource {
     } catch let failure as ParseFailure {
       throw place(failure, name)
     }
+  }
+
+  public func advise(_ advice: ReadingAdvice, _ name: String, _ range: Range<Int>) {
+    // Views that are not contiguous are few and small: nobody waits for them.
+    guard let view = views[UTF8Key(name)], view.isContiguous else { return }
+    let part = range.clamped(to: 0..<view.info.byteCount)
+    records[view.storage].advise(
+      advice, view.offset + UInt64(part.lowerBound)..<view.offset + UInt64(part.upperBound))
   }
 
   public func proveIntegrity() throws {

@@ -22,6 +22,26 @@ struct ReadableFileTests {
     #expect(try file.bytes(at: 0, count: 5) == [1, 2, 3, 4, 5])
   }
 
+  @Test("Hints change nothing, wherever they point; what is read is counted, whoever else reads")
+  func hintsAndCount() throws {
+    let bytes = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+    let file = try ReadableFile(path: try file(bytes))
+    for range in [0..<0, 0..<300_000, 299_999..<1 << 62, 1 << 62..<1 << 63] as [Range<UInt64>] {
+      for advice in [ReadingAdvice.soon, .done] { file.advise(advice, range) }
+    }
+    let before = ProcessFacts.bytesRead
+    #expect(try file.bytes(at: 0, count: bytes.count) == bytes)
+    #expect(ProcessFacts.bytesRead >= before + 300_000)
+    #expect(try [UInt8](count: 3) { try file.read(at: 1, into: &$0) } == [7, 14, 21])
+  }
+
+  @Test("Resident memory is between a MiB and the machine's; it is no more than it ever was")
+  func memory() {
+    let resident = ProcessFacts.residentBytes
+    #expect(resident > 1 << 20 && resident <= ProcessFacts.peakResidentBytes + (1 << 20))
+    #expect(ProcessFacts.machineMemory > resident)
+  }
+
   @Test(arguments: [(0, 6), (5, 1), (6, 0), (UInt64.max, 1), (0, Int.max), (0, -1), (1 << 63, 0)] as [(UInt64, Int)])
   func rangesOutsideTheFileAreFailures(_ offset: UInt64, _ count: Int) throws {
     let file = try ReadableFile(path: try file([1, 2, 3, 4, 5]))

@@ -2,6 +2,7 @@ import ByteIO
 import Checkpoints
 import Llama
 import Support
+import Synchronization
 import Tensors
 import Testing
 
@@ -9,8 +10,22 @@ import Testing
 private struct Memory: TensorSource {
   let tensors: [TensorInfo]
   let bytes: [String: [UInt8]]
+  var log: Log? = nil
+
+  /// What was read and what was announced, byte by byte of the one source's tensors.
+  final class Log: Sendable {
+    let read = Mutex<Set<String>>([])
+    let announced = Mutex<Set<String>>([])
+  }
+
+  private func places(_ name: String, _ range: Range<Int>) -> [String] { range.map { "\(name) \($0)" } }
+
+  func advise(_ advice: ReadingAdvice, _ name: String, _ range: Range<Int>) {
+    log?.announced.withLock { $0.formUnion(places(name, range)) }
+  }
 
   func read(_ name: String, at offset: Int, into buffer: inout MutableSpan<UInt8>) throws {
+    log?.read.withLock { $0.formUnion(places(name, offset..<offset + buffer.count)) }
     guard let all = bytes[name], offset + buffer.count <= all.count else { throw ParseFailure("outside", item: name) }
     for index in 0..<buffer.count { buffer[index] = all[offset + index] }
   }
@@ -77,6 +92,21 @@ private struct Sample {
 }
 
 @Suite struct RowExpressionTests {
+  /// Rows 8…11 of a matrix that is cut in columns over two tensors, in heads of four.
+  @Test func whatIsAnnouncedIsWhatIsRead() throws {
+    let log = Memory.Log()
+    let info = try ["a", "b"].map { try TensorInfo(name: $0, elementType: .u8, shape: [20, 3]) }
+    let bytes = (0..<60).map { UInt8($0) }
+    let source = Memory(tensors: info, bytes: ["a": bytes, "b": bytes], log: log)
+    let parts = info.map { RowExpression.slicedRows(.stored(StoredRows(source: source, tensor: $0)), 2..<18) }
+    let expression = RowExpression.concatenatedColumns(parts).permuted(by: .halvesToPairs(headDimension: 4))
+    _ = try expression.bytes(rows: 8..<12)
+    #expect(log.announced.withLock { $0.isEmpty })
+    expression.advise(.soon, rows: 8..<12)
+    let read = log.read.withLock { $0 }
+    #expect(read.count == 24 && log.announced.withLock { $0 } == read)
+  }
+
   @Test func randomTilesOfRandomExpressionsAreThoseOfTheWholeMatrix() throws {
     let seed = SeededRandom.freshSeed()
     var random = SeededRandom(seed: seed)

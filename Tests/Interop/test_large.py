@@ -1,6 +1,6 @@
 """Two layers of Llama 3.1 405B's real shapes in a sparse file: memory stays bounded whatever the size.
 
-Writes about 80 GB in all, 40 GB at a time: run by `make large` only. LLAMA_LARGE names the folder to work in."""
+Conversions write about 80 GB in all, 40 GB at a time; verifications read 13 GB of model several times: run by `make large` only. LLAMA_LARGE names the folder to work in."""
 
 import json
 import os
@@ -8,6 +8,8 @@ import random
 import shutil
 import struct
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ import torch
 LARGE = os.environ.get("LLAMA_LARGE")
 pytestmark = pytest.mark.skipif(not LARGE, reason="make large runs it")
 DIM, HEADS, KEY_VALUE_HEADS, FEED_FORWARD, LAYERS = 16384, 128, 8, 53248, 2
-VOCABULARY = 1024  # not the real one: embedding and head would be 8 GB of copies like any others
+VOCABULARY = 2048  # that of `tiny`'s tokenizer, not the real one: embedding and head would be 8 GB of copies like others
 LIMIT = 512 << 20
 CONFIG = dict(
     architectures=["LlamaForCausalLM"], model_type="llama", hidden_size=DIM, num_hidden_layers=LAYERS,
@@ -87,6 +89,51 @@ def convert(programs, source, output, *options):
     _, status, usage = os.wait4(child.pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     return usage.ru_maxrss * 1024
+
+
+def verify(programs, *arguments):
+    """The report, the seconds and the peak resident memory of a verification, in bytes: of this child alone."""
+    line = [programs.folder / "llama-verify", "--quiet", "--json", "--threads", "2", *arguments]
+    with tempfile.TemporaryFile() as output:
+        started = time.monotonic()
+        child = subprocess.Popen([str(part) for part in line], stdout=output)
+        _, status, usage = os.wait4(child.pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        output.seek(0)
+        return json.load(output), time.monotonic() - started, usage.ru_maxrss * 1024
+
+
+def test_verification_holds_a_layer_and_the_hidden_states(programs, model, tiny, text, folder, figure):
+    """Random weights at few places leave every activation finite; the figures that count are memory, bytes and time."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny / name, model / name)
+    options = ("--text", text, "--context", "512", "--tokens", str(2 * 511), "--compute", "bf16", "--max-memory", "12GiB")
+    tokens, layer = 2 * 512, 2 * (2 * DIM * DIM + 2 * DIM * KEY_VALUE_HEADS * DIM // HEADS + 3 * DIM * FEED_FORWARD)
+    matrices = layer // 2 * LAYERS + VOCABULARY * DIM
+    for candidates in ((), (model,)):
+        report, wall, peak = verify(programs, model, *candidates, *options)
+        run, models = report["run"], 1 + len(candidates)
+        name = "alone" if models == 1 else "with a candidate"
+        hidden = models * tokens * DIM * 4
+        # Half a layer is what is held. Scratch: norm and gate, up or down of a chunk, plain and packed, in binary32.
+        scratch = tokens * (2 * DIM + 2 * FEED_FORWARD) * 4 + (64 << 20)
+        figure(f"{name}: peak memory, MB", peak / 1e6)
+        figure(f"{name}: one layer + hidden states + scratch, MB", (layer + hidden + scratch) / 1e6)
+        figure(f"{name}: planned, MB", sum(run["planned_memory"].values()) / 1e6)
+        figure(f"{name}: bytes read, GB", run["bytes_read"] / 1e9)
+        figure(f"{name}: forward pass, seconds per layer and model", run["seconds"] / LAYERS / models)
+        figure(f"{name}: digests and the rest, seconds", wall - run["seconds"])
+        figure(f"{name}: GFLOP/s sustained", 2 * matrices * tokens * models / run["seconds"] / 1e9)
+        assert report["tokens"]["scored"] == 2 * 511 and run["weight_passes"] == 1
+        assert peak <= 1.2 * (layer + hidden + scratch) and peak <= 1.2 * sum(run["planned_memory"].values())
+        assert peak <= 12 << 30 and abs(peak - run["peak_rss_bytes"]) <= 16 << 20
+        # Forward pass and digests read every weight once each; of the embedding the pass needs only rows of the text.
+        size = (model / "model.safetensors").stat().st_size
+        assert 2 * size - 2 * VOCABULARY * DIM <= run["bytes_read"] / models <= 2 * size + (64 << 20)
+        if candidates:
+            assert report["perplexity"]["ratio"] == 1 and report["kld"]["max"] == 0
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (model / name).unlink()
 
 
 def digest(programs, path):

@@ -24,7 +24,10 @@ import Verification
     ("layers", ["layer", "relative_error"]), ("tensors", ["name", "sqnr_db"]),
     (
       "run",
-      ["seconds", "tokens_per_second", "peak_rss_bytes", "threads", "instruction_set", "compute", "version"]
+      [
+        "seconds", "tokens_per_second", "peak_rss_bytes", "bytes_read", "weight_passes", "threads", "instruction_set",
+        "compute", "version",
+      ]
     ),
   ]
   static let additions = ["gates", "warnings", "text"]

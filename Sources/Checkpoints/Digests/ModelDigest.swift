@@ -43,9 +43,6 @@ public struct ModelDigest: Sendable, Equatable {
 }
 
 extension LogicalTensor {
-  /// Bytes hashed at a time.
-  private static let tileByteCount = 1 << 20
-
   /// SHA-256 over role, element type, shape and canonical bytes; for a quantized weight over codes and scales.
   /// - Parameters:
   ///   - rowsPerVisit: how many rows `visit` is lent at a time, the last ones apart; nil for about a MiB of them.
@@ -56,34 +53,65 @@ extension LogicalTensor {
     progress: (_ bytes: Int) throws -> Void = { _ in },
     visit: (_ rows: Range<Int>, _ bytes: ArraySlice<UInt8>) throws -> Void = { _, _ in }
   ) throws -> String {
-    var sum = SHA256Sum()
-    let extents = shape.dimensions.map(String.init).joined(separator: "x")
-    sum.update("llama-tensor/1\n\(role.canonicalText)\n\(elementType) \(extents)\n")
-    try Self.update(&sum, with: rows, rowsPerVisit: rowsPerVisit, progress: progress, visit: visit)
-    if let quantization {
+    var digest = TensorDigest(self)
+    try TensorDigest.forEachTile(of: rows, rowsPerVisit: rowsPerVisit) { range, bytes in
+      digest.take(bytes)
+      try visit(range, bytes)
+      try progress(bytes.count)
+    }
+    return try digest.finished(progress: progress)
+  }
+}
+
+/// The digest of one tensor in the making, for those who read its rows anyway.
+public struct TensorDigest {
+  /// Bytes hashed at a time.
+  private static let tileByteCount = 1 << 20
+  private let tensor: LogicalTensor
+  private var sum = SHA256Sum()
+
+  public init(_ tensor: LogicalTensor) {
+    self.tensor = tensor
+    let extents = tensor.shape.dimensions.map(String.init).joined(separator: "x")
+    sum.update("llama-tensor/1\n\(tensor.role.canonicalText)\n\(tensor.elementType) \(extents)\n")
+  }
+
+  /// Takes the next stored rows, in canonical order and as `rows` of the tensor gives them.
+  public mutating func take(_ bytes: ArraySlice<UInt8>) { sum.update(bytes) }
+
+  /// Reads what belongs to the rows (scales above all) and gives the digest, hexadecimal. All rows have been taken.
+  /// - Parameter progress: told the bytes read; may throw to stop.
+  public consuming func finished(progress: (_ bytes: Int) throws -> Void = { _ in }) throws -> String {
+    if let quantization = tensor.quantization {
       let extents = quantization.scaleShape.dimensions.map(String.init).joined(separator: "x")
       sum.update("\nscale \(quantization.scheme.canonicalText) \(quantization.scaleType) \(extents)\n")
-      try Self.update(&sum, with: quantization.scales, progress: progress)
+      try add(quantization.scales, progress)
       for companion in quantization.companions {
         let tensor = companion.tensor
         let kind = tensor.name.split(separator: ".").last ?? ""
         sum.update(
           "\n\(kind) \(tensor.elementType) \(tensor.shape.dimensions.map(String.init).joined(separator: "x"))\n")
-        try Self.update(&sum, with: .stored(companion), progress: progress)
+        try add(.stored(companion), progress)
       }
       if let adapter = quantization.adapter {
         sum.update("\nadapter \(adapter.factor) \(adapter.rank) \(adapter.a.tensor.elementType) \(adapter.bType)\n")
-        try Self.update(&sum, with: .stored(adapter.a), progress: progress)
-        try Self.update(&sum, with: adapter.b, progress: progress)
+        try add(.stored(adapter.a), progress)
+        try add(adapter.b, progress)
       }
       if quantization.isRotated { sum.update("\nrotated\n") }
     }
     return sum.hexadecimal()
   }
 
-  private static func update(
-    _ sum: inout SHA256Sum, with rows: RowExpression, rowsPerVisit: Int? = nil, progress: (Int) throws -> Void,
-    visit: (Range<Int>, ArraySlice<UInt8>) throws -> Void = { _, _ in }
+  private mutating func add(_ rows: RowExpression, _ progress: (Int) throws -> Void) throws {
+    try Self.forEachTile(of: rows, rowsPerVisit: nil) { _, bytes in
+      sum.update(bytes)
+      try progress(bytes.count)
+    }
+  }
+
+  fileprivate static func forEachTile(
+    of rows: RowExpression, rowsPerVisit: Int?, _ body: (Range<Int>, ArraySlice<UInt8>) throws -> Void
   ) throws {
     guard rows.rowByteCount > 0 else { return }
     let rowsPerTile = rowsPerVisit ?? max(1, tileByteCount / rows.rowByteCount)
@@ -95,9 +123,7 @@ extension LogicalTensor {
       var span = buffer.mutableSpan
       var part = span.part(0..<count)
       try rows.read(rows: row..<end, into: &part)
-      sum.update(buffer[0..<count])
-      try visit(row..<end, buffer[0..<count])
-      try progress(count)
+      try body(row..<end, buffer[0..<count])
       row = end
     }
   }
@@ -151,7 +177,30 @@ extension Checkpoint {
   }
 }
 
+extension Checkpoint {
+  /// The model's digest from those of its tensors, computed elsewhere.
+  /// - Parameter digests: of every tensor.
+  public func digest(of digests: [TensorRole: String]) throws -> ModelDigest {
+    ModelDigest(
+      tensors: tensors.map { tensor in
+        guard let digest = digests[tensor.role] else { preconditionFailure("every tensor has a digest") }
+        return .init(role: tensor.role, digest: digest)
+      },
+      configuration: SHA256Sum.hexadecimal(of: Array(configuration.canonicalText.utf8)),
+      tokenizer: try tokenizerDigest())
+  }
+}
+
 extension LogicalTensor {
+  /// Tells the system what becomes of the tensor's bytes and its scales'.
+  /// - Parameter range: all rows when nil.
+  public func advise(_ advice: ReadingAdvice, rows range: Range<Int>? = nil) {
+    rows.advise(advice, rows: range ?? 0..<rowCount)
+    guard let quantization else { return }
+    quantization.scales.advise(
+      advice, rows: range.map { quantization.scheme.scaleRows(for: $0) } ?? 0..<quantization.scales.rowCount)
+  }
+
   /// Bytes that the tensor and its scales take in the checkpoint.
   public var storedByteCount: Int {
     rows.rowCount * rows.rowByteCount

@@ -33,7 +33,11 @@ extension LogicalTensor {
 
   /// The values of the rows of `range`, in the order of `rows`.
   public func values(rows range: Range<Int>) throws -> [Float] {
-    let bytes = try rows.bytes(rows: range)
+    try values(of: try rows.bytes(rows: range), rows: range)
+  }
+
+  /// The values of the rows of `range` from their stored bytes.
+  public func values(of bytes: [UInt8], rows range: Range<Int>) throws -> [Float] {
     var values = [Float](repeating: 0, count: range.count * columnCount)
     var span = values.mutableSpan
     try widen(bytes.span.rawBytes, rows: range, into: &span)

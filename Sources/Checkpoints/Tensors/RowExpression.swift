@@ -1,4 +1,4 @@
-internal import ByteIO
+public import ByteIO
 internal import Kernels
 public import Llama
 internal import Quantization
@@ -116,10 +116,33 @@ extension RowExpression {
 
   /// The rows of `range` as a new array.
   public func bytes(rows range: Range<Int>) throws -> [UInt8] {
-    var buffer = [UInt8](repeating: 0, count: range.count * rowByteCount)
-    var span = buffer.mutableSpan
-    try read(rows: range, into: &span)
-    return buffer
+    try [UInt8](count: range.count * rowByteCount) { try read(rows: range, into: &$0) }
+  }
+
+  /// Tells the system what becomes of the stored bytes that the rows of `range` are read from.
+  public func advise(_ advice: ReadingAdvice, rows range: Range<Int>) {
+    if range.isEmpty || rowByteCount == 0 { return }
+    switch self {
+    case .stored(let rows):
+      let size = rows.rowByteCount
+      rows.source.advise(advice, rows.tensor.name, range.lowerBound * size..<range.upperBound * size)
+    case .permutedRows(let operand, let permutation):
+      let sources = range.lazy.map { permutation.source(of: $0) }
+      guard let first = sources.min(), let last = sources.max() else { return }
+      operand.advise(advice, rows: first..<last + 1)
+    case .concatenatedRows(let operands):
+      var start = 0
+      for operand in operands {
+        let part = range.clamped(to: start..<start + operand.rowCount)
+        operand.advise(advice, rows: part.lowerBound - start..<part.upperBound - start)
+        start += operand.rowCount
+      }
+    case .concatenatedColumns(let operands), .replicas(let operands):
+      for operand in operands { operand.advise(advice, rows: range) }
+    case .slicedRows(let operand, let slice):
+      operand.advise(advice, rows: range.lowerBound + slice.lowerBound..<range.upperBound + slice.lowerBound)
+    case .slicedColumns(let operand, _), .narrowed(let operand, _): operand.advise(advice, rows: range)
+    }
   }
 
   private static func readPermuted(

@@ -1,4 +1,4 @@
-internal import ByteIO
+public import ByteIO
 internal import Synchronization
 public import Tensors
 
@@ -120,6 +120,22 @@ public final class CompactFile: TensorSource {
     } catch var failure as ParseFailure {
       failure.item = failure.item ?? name
       throw failure.in(file: file.path)
+    }
+  }
+
+  public func advise(_ advice: ReadingAdvice, _ name: String, _ range: Range<Int>) {
+    guard let content = contents[UTF8Key(name)] else { return }
+    let part = range.clamped(to: 0..<content.tensor.info.byteCount)
+    guard !part.isEmpty else { return }
+    switch content.tensor.encoding {
+    case .plain: file.advise(advice, name, part)
+    case .int4: file.advise(advice, name, part.lowerBound / 2..<(part.upperBound + 1) / 2)
+    case .planes:
+      let chunks = CompactChunks(content.tensor.info)
+      guard let table = try? table(content, chunks) else { return }
+      let first = table.range(part.lowerBound / chunks.chunkByteCount)
+      let last = table.range((part.upperBound - 1) / chunks.chunkByteCount)
+      file.advise(advice, name, first.lowerBound..<last.upperBound)
     }
   }
 

@@ -62,12 +62,7 @@ extension VerificationReport {
     rows.append(
       row("Text", text.path ?? size, text.path == nil ? "" : size + (text.sha256.map { " · sha256 \($0)" } ?? "")))
     rows.append(row("Scored", tokensLine))
-    let run = subject.run
-    rows.append(
-      row(
-        "Run", computeLine,
-        "\(Figure.seconds(run.seconds)), \(Figure.significant(run.tokensPerSecond, 3)) tokens/s, peak memory "
-          + Figure.bytes(run.peakRSSBytes)))
+    rows.append(row("Run", computeLine, costLine))
     return rows
   }
 

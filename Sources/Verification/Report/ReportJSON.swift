@@ -185,12 +185,24 @@ extension VerificationReport {
     members.set("seconds", run.seconds)
     members.set("tokens_per_second", run.tokensPerSecond)
     members.set("peak_rss_bytes", .number(JSONNumber(run.peakRSSBytes)))
+    members.set("bytes_read", .number(JSONNumber(run.bytesRead)))
+    members.set("weight_passes", run.weightPasses)
+    if let memory = run.memory { members.set("planned_memory", Self.memory(memory)) }
     members.set("threads", run.threads)
     members.set("instruction_set", run.instructionSet)
     members.set("compute", run.compute)
     members.set("version", run.version)
     members.set("emulate", run.emulation.map { .string($0) } ?? .null)
     if run.hasBlocks { members.set("blocks", "dequantized, activations unquantized") }
+    return members.object
+  }
+
+  private static func memory(_ memory: MemoryFacts) -> JSONValue {
+    var members = Members()
+    members.set("held_bytes", .number(JSONNumber(memory.held)))
+    members.set("hidden_states_bytes", .number(JSONNumber(memory.hiddenStates)))
+    members.set("weights_bytes", .number(JSONNumber(memory.weights)))
+    members.set("scratch_bytes", .number(JSONNumber(memory.scratch)))
     return members.object
   }
 

@@ -8,7 +8,7 @@ extension VerificationReport {
     if hasCandidate { facts.append(("policy", policyLine)) }
     facts.append(("base", Self.line(subject.base)))
     if let candidate = subject.candidate { facts.append(("candidate", Self.line(candidate))) }
-    facts += [("scored", tokensLine), ("compute", computeLine)]
+    facts += [("scored", tokensLine), ("compute", computeLine), ("cost", costLine)]
     lines += Self.aligned(facts.map { [$0.0, $0.1] })
     lines += ["", "gates"]
     lines += Self.aligned(
@@ -33,7 +33,7 @@ extension VerificationReport {
     if hasCandidate { facts.append(("Policy", policyLine)) }
     facts.append(("Base", Self.line(subject.base)))
     if let candidate = subject.candidate { facts.append(("Candidate", Self.line(candidate))) }
-    facts += [("Scored", tokensLine), ("Compute", computeLine), ("Version", subject.run.version)]
+    facts += [("Scored", tokensLine), ("Compute", computeLine), ("Cost", costLine), ("Version", subject.run.version)]
     lines += ["| | |", "|---|---|"] + facts.map { "| \($0.0) | \(Self.escaped($0.1)) |" }
     lines += ["", "| Gate | Outcome | Value | 95 % bounds | Limit | Margin |", "|---|---|---:|:---:|---:|---:|"]
     for gate in judgement.gates {
@@ -100,6 +100,14 @@ extension VerificationReport {
 // MARK: - Parts of the texts
 
 extension VerificationReport {
+  /// Time, memory and reading.
+  var costLine: String {
+    let run = subject.run
+    let passes = run.weightPasses > 1 ? " in \(run.weightPasses) passes over the weights" : ""
+    return "\(Figure.seconds(run.seconds)), \(Figure.significant(run.tokensPerSecond, 3)) tokens/s, peak memory "
+      + "\(Figure.bytes(run.peakRSSBytes)), \(Figure.bytes(run.bytesRead)) read\(passes)"
+  }
+
   var policyLine: String {
     let limits = subject.policy.limits.map { "\($0.key.rawValue) \($0.value.serialized(.compact))" }
     let digest = subject.policyDigest.map { "; sha256 \($0.prefix(16))" } ?? ""

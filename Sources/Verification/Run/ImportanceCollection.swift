@@ -11,16 +11,15 @@ extension VerificationRequest {
     checkCancellation: @escaping @Sendable () throws -> Void = {}, progress: @escaping Progress = { _, _, _ in }
   ) throws -> (matrix: ImportanceMatrix, tokens: Int) {
     let text = try EvaluationText(self)
-    let chunk = 2048
-    let settings = ForwardSettings(
-      threads: threads, compute: compute, tokensPerChunk: chunk, checkCancellation: checkCancellation)
-    let weights = try CheckpointWeights(base)
+    let weights = try CheckpointWeights(base, threads: threads)
     let windows = text.windows.windows
-    let groups = try windowGroups(windows, tokensPerChunk: chunk)
+    let plan = try ForwardPlan(
+      [weights], settings: forwardSettings(checkCancellation), windows: windows,
+      maximumMemory: maximumMemory)
     var moments = ActivationMoments()
-    for (index, group) in groups.enumerated() {
-      try moments.add(group, through: weights, settings: settings) { done, of in
-        progress("forward", UInt64(index * of + done), UInt64(groups.count * of))
+    for (index, group) in plan.groups.enumerated() {
+      try moments.add(Array(windows[group]), through: weights, settings: plan.settings) { done, of in
+        progress("forward", UInt64(index * of + done), UInt64(plan.groups.count * of))
       }
     }
     let matrix = ImportanceMatrix(

@@ -80,26 +80,14 @@ public struct OwnTokenizers: Sendable {
       windows += own
       owners += own.map { _ in index }
     }
-    let chunk = 2048
     var alone = request
     (alone.base, alone.candidate) = (model, nil)
-    let groups = try alone.windowGroups(windows, tokensPerChunk: chunk)
-    let scorer = try LockstepScorer(
-      base: try CheckpointWeights(model), candidate: nil,
-      settings: ForwardSettings(
-        threads: request.threads, compute: request.compute, tokensPerChunk: chunk, checkCancellation: check))
-    var scoring = TokenScoring()
-    for (index, group) in groups.enumerated() {
-      try scorer.score(group, into: &scoring) { done, of in
-        progress(UInt64(index * of + done), UInt64(groups.count * of))
-      }
-    }
+    let pass = try ForwardRun(
+      alone, windows: windows, scored: windows.map { [1..<$0.count] }, check: check, progress: progress)
+    let scoring = pass.scoring
     var nll = [Double](repeating: 0, count: segments.count)
     for (window, value) in zip(scoring.window, scoring.baseNLL) { nll[owners[window]] += value }
-    let digest = try model.digest(threads: request.threads) { _ in try check() }.model
-    return Reading(
-      identity: ModelIdentity(path: model.path, layout: model.layout.rawValue, digest: digest), tokens: scoring.count,
-      nll: nll)
+    return Reading(identity: try pass.inspection.identities().base, tokens: scoring.count, nll: nll)
   }
 
   // MARK: Figures

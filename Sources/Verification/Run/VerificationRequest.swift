@@ -76,31 +76,17 @@ extension VerificationRequest {
   ) throws -> VerificationResult {
     let started = ContinuousClock.now
     let text = try EvaluationText(self)
-    var scoring = TokenScoring()
-    let chunk = 2048
-    let settings = ForwardSettings(
-      threads: threads, compute: compute, emulatesActivations: emulatesFP8Activations, tokensPerChunk: chunk,
-      checkCancellation: checkCancellation)
-    let scorer = try LockstepScorer(
-      base: try CheckpointWeights(base, emulatingActivations: emulatesFP8Activations),
-      candidate: try candidate.map { try CheckpointWeights($0, emulatingActivations: emulatesFP8Activations) },
-      settings: settings)
-    let groups = try windowGroups(text.windows.windows, tokensPerChunk: chunk)
-    var first = 0
-    for (index, group) in groups.enumerated() {
-      let scored = Array(text.windows.scored[first..<first + group.count])
-      first += group.count
-      try scorer.score(group, scored: scored, into: &scoring) { done, of in
-        progress("forward", UInt64(index * of + done), UInt64(groups.count * of))
-      }
-    }
-    let elapsed = started.duration(to: .now)
+    let pass = try ForwardRun(
+      self, windows: text.windows.windows, scored: text.windows.scored, check: checkCancellation
+    ) { progress("forward", $0, $1) }
+    let elapsed = started.duration(to: .now) - pass.inspectionTime
     let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
-    progress("digest", 0, 1)
-    let identities = try identities(checkCancellation)
+    let identities = try pass.inspection.identities()
+    let scoring = pass.scoring
     let run = RunFacts(
       seconds: seconds, tokensPerSecond: Double(scoring.count) / max(seconds, 1e-9),
-      peakRSSBytes: ProcessFacts.peakResidentBytes, threads: threads,
+      peakRSSBytes: ProcessFacts.peakResidentBytes, bytesRead: ProcessFacts.bytesRead,
+      weightPasses: pass.plan.groups.count, memory: MemoryFacts(pass.plan), threads: threads,
       instructionSet: InstructionSet.best.description, compute: compute.rawValue,
       emulation: emulatesFP8Activations ? "activations=fp8" : nil,
       hasBlocks: (base.tensors + (candidate?.tensors ?? [])).contains { $0.elementType.block != nil },
@@ -109,61 +95,10 @@ extension VerificationRequest {
       base: identities.base, candidate: identities.candidate, text: text.facts,
       scoring: ScoringProtocol(rule, context: context),
       layers: scoring.layerDrift.enumerated().map { LayerError(layer: $0, relativeError: $1) },
-      tensors: try candidate.map { try TensorComparison.run(base, $0, threads: threads, checkCancellation) } ?? [],
+      tensors: pass.inspection.errors,
       run: run, policy: policy, policyDigest: SHA256Sum.hexadecimal(of: Array(policy.canonicalText.utf8)))
     let scores = text.scores(scoring, hasCandidate: candidate != nil)
     return VerificationResult(
       report: VerificationReport(subject, scores: scores), scores: scores, remarks: text.remarks)
-  }
-
-  private func identities(
-    _ check: @escaping @Sendable () throws -> Void
-  ) throws -> (base: ModelIdentity, candidate: ModelIdentity?) {
-    func identity(_ model: Checkpoint) throws -> ModelIdentity {
-      ModelIdentity(
-        path: model.path, layout: model.layout.rawValue,
-        digest: try model.digest(threads: threads) { _ in try check() }.model)
-    }
-    return (try identity(base), try candidate.map { try identity($0) })
-  }
-
-  /// All windows at once when their hidden states fit the budget, else as many groups as are needed; the weights are read
-  /// once per group, and the result is the same.
-  func windowGroups(_ windows: [[Int32]], tokensPerChunk: Int) throws -> [[[Int32]]] {
-    let models = [base] + (candidate.map { [$0] } ?? [])
-    let bytesPerWeight =
-      models.map { model in
-        Double(model.tensors.reduce(0) { $0 + $1.computedByteCount })
-          / Double(max(model.configuration.parameterCount, 1))
-      }.max() ?? 4
-    let longest = windows.map(\.count).max() ?? 0
-    func estimate(_ tokens: Int) -> UInt64 {
-      LockstepScorer.peakMemoryEstimate(
-        base.configuration, bytesPerWeight: bytesPerWeight, tokens: tokens, models: models.count,
-        tokensPerChunk: tokensPerChunk, longestWindow: longest)
-    }
-    guard estimate(longest) <= maximumMemory else {
-      throw MemoryFailure(needed: estimate(longest), allowed: maximumMemory)
-    }
-    var groups: [[[Int32]]] = []
-    var current: [[Int32]] = []
-    var tokens = 0
-    for window in windows {
-      if !current.isEmpty && estimate(tokens + window.count) > maximumMemory {
-        groups.append(current)
-        (current, tokens) = ([], 0)
-      }
-      current.append(window)
-      tokens += window.count
-    }
-    return groups + (current.isEmpty ? [] : [current])
-  }
-}
-
-extension LogicalTensor {
-  /// Bytes in memory while the tensor is computed with: blocks, and what has more to it than scales, are widened.
-  fileprivate var computedByteCount: Int {
-    elementType.block != nil || quantization?.adapter != nil || quantization?.isRotated == true
-      ? 4 * rowCount * columnCount : storedByteCount
   }
 }

@@ -83,11 +83,36 @@ public struct TensorError: Sendable, Equatable {
   }
 }
 
+/// What the forward pass was expected to hold at its peak, in bytes, beside what the process held before.
+public struct MemoryFacts: Sendable, Equatable {
+  /// Resident before: program, opened models, text.
+  public var held: UInt64
+  /// Hidden states of all models, of the tokens that go through the layers together.
+  public var hiddenStates: UInt64
+  /// The weights that are in memory together: half a layer.
+  public var weights: UInt64
+  /// Activations of one chunk of tokens and packed copies; 20 MiB for tiles, stacks and the like.
+  public var scratch: UInt64
+
+  public init(held: UInt64, hiddenStates: UInt64, weights: UInt64, scratch: UInt64) {
+    self.held = held
+    self.hiddenStates = hiddenStates
+    self.weights = weights
+    self.scratch = scratch
+  }
+}
+
 /// How the run was made and what it cost.
 public struct RunFacts: Sendable, Equatable {
   public var seconds: Double
   public var tokensPerSecond: Double
   public var peakRSSBytes: UInt64
+  /// Read from files by the process, each reading of the same bytes counted.
+  public var bytesRead: UInt64
+  /// How often all weights went through memory: more than once where the hidden states of all windows were too many.
+  public var weightPasses: Int
+  /// Nil where nothing was planned.
+  public var memory: MemoryFacts?
   public var threads: Int
   public var instructionSet: String
   /// `exact` or `bf16`.
@@ -101,12 +126,16 @@ public struct RunFacts: Sendable, Equatable {
   public var version: String
 
   public init(
-    seconds: Double, tokensPerSecond: Double, peakRSSBytes: UInt64, threads: Int, instructionSet: String,
-    compute: String, emulation: String? = nil, hasBlocks: Bool = false, version: String
+    seconds: Double, tokensPerSecond: Double, peakRSSBytes: UInt64, bytesRead: UInt64, weightPasses: Int = 1,
+    memory: MemoryFacts? = nil, threads: Int, instructionSet: String, compute: String, emulation: String? = nil,
+    hasBlocks: Bool = false, version: String
   ) {
     self.seconds = seconds
     self.tokensPerSecond = tokensPerSecond
     self.peakRSSBytes = peakRSSBytes
+    self.bytesRead = bytesRead
+    self.weightPasses = weightPasses
+    self.memory = memory
     self.threads = threads
     self.instructionSet = instructionSet
     self.compute = compute

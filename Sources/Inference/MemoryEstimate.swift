@@ -1,0 +1,91 @@
+internal import Kernels
+internal import Llama
+internal import Tensors
+
+/// What a forward pass holds at its peak, in bytes: an upper estimate, without what the process holds anyway.
+public struct MemoryEstimate: Sendable, Equatable {
+  /// Hidden states of all tokens that are carried together, with what is kept of each token's logits; of all models.
+  public let hiddenStates: UInt64
+  /// The weights that are held together: half a layer of one model (its attention or its feed-forward block), or as much of
+  /// the heads of all models.
+  public let weights: UInt64
+  /// Activations of one chunk of tokens and their packed copies, packed weights of each thread.
+  public let scratch: UInt64
+
+  public var total: UInt64 { hiddenStates + weights + scratch }
+
+  /// - Parameters:
+  ///   - models: the base, and the candidate when there is one.
+  ///   - tokens: carried through the layers together.
+  ///   - longestWindow: tokens of the longest window.
+  public init(_ models: [any ModelWeights], settings: ForwardSettings, tokens: Int, longestWindow: Int) {
+    let chunk = min(tokens, max(settings.tokensPerChunk, longestWindow))
+    let phases = models.flatMap { model in
+      [
+        (Self.attentionWeights(model), Self.attentionScratch(model, chunk, longestWindow, settings)),
+        (Self.feedForwardWeights(model), Self.feedForwardScratch(model, chunk, settings)),
+      ]
+    }
+    let head = (
+      HeadSweep.heldBlocks(models) * HeadSweep.blockByteCount(models),
+      models.reduce(0) { $0 + 4 * chunk * (2 * $1.configuration.hiddenSize + HeadSweep.vocabularyBlock) }
+        + 4 * settings.threads * Self.outputsPerPiece * (models.map(\.configuration.hiddenSize).max() ?? 0)
+    )
+    let peak = (phases + [head]).max { $0.0 + $0.1 < $1.0 + $1.1 } ?? (0, 0)
+    let width = models.reduce(0) { $0 + $1.configuration.hiddenSize }
+    // Each token's summary, target, row, and the sums of its difference.
+    let perToken = 4 * width + 2 * MemoryLayout<LogitSummary>.stride + 64
+    hiddenStates = UInt64(tokens * perToken)
+    weights = UInt64(peak.0)
+    scratch = UInt64(peak.1)
+  }
+
+  /// Outputs whose weights a thread packs at a time, at most.
+  private static let outputsPerPiece = 64
+
+  /// Bytes of the larger half of the largest layer.
+  static func largestStep(_ models: [any ModelWeights]) -> Int {
+    models.map { max(attentionWeights($0), feedForwardWeights($0)) }.max() ?? 0
+  }
+
+  private static func attentionWeights(_ model: any ModelWeights) -> Int {
+    bytes(of: LayerWeights.Attention.roles, model)
+  }
+
+  private static func feedForwardWeights(_ model: any ModelWeights) -> Int {
+    bytes(of: LayerWeights.FeedForward.roles, model)
+  }
+
+  /// Of the layer where they take most: layers may be quantized differently.
+  private static func bytes(of roles: [LayerRole], _ model: any ModelWeights) -> Int {
+    let layers = (0..<model.configuration.layerCount).map { layer in
+      roles.filter(\.isLinear).reduce(0) { sum, part in
+        let role = TensorRole.layer(layer, part)
+        return sum + model.configuration.shape(of: role).rows * model.bytesPerRow(role)
+      }
+    }
+    return layers.max() ?? 0
+  }
+
+  private static func attentionScratch(
+    _ model: any ModelWeights, _ tokens: Int, _ window: Int, _ settings: ForwardSettings
+  ) -> Int {
+    let c = model.configuration
+    let (queries, keys) = (c.headCount * c.headDimension, c.keyValueHeadCount * c.headDimension)
+    // The norm's output plain and packed beside all that is computed from it; then the heads' output plain and packed.
+    let perToken = max(2 * c.hiddenSize + queries + 2 * keys, 2 * queries + c.hiddenSize)
+    let rounded = settings.emulatesActivations ? 2 * max(c.hiddenSize, queries) : 0
+    // Keys and values of one head packed, and a tile of scores.
+    let perThread = max(window * (2 * c.headDimension + 64), outputsPerPiece * max(c.hiddenSize, queries))
+    return 4 * (tokens * (perToken + rounded) + settings.threads * perThread + window * c.headDimension)
+  }
+
+  private static func feedForwardScratch(_ model: any ModelWeights, _ tokens: Int, _ settings: ForwardSettings) -> Int {
+    let c = model.configuration
+    // The norm's output plain and packed, gate and up; then gate plain and packed beside what is added.
+    let perToken = 2 * c.hiddenSize + 2 * c.feedForwardSize
+    let rounded = settings.emulatesActivations ? 2 * max(c.hiddenSize, c.feedForwardSize) : 0
+    let perThread = outputsPerPiece * max(c.hiddenSize, c.feedForwardSize)
+    return 4 * (tokens * (perToken + rounded) + settings.threads * perThread)
+  }
+}

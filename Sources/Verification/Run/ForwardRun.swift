@@ -1,0 +1,61 @@
+internal import ByteIO
+internal import Checkpoints
+internal import Inference
+internal import Llama
+
+/// The forward pass of a request's models over windows, and what was found on the way.
+struct ForwardRun {
+  private(set) var scoring = TokenScoring()
+  let plan: ForwardPlan
+  let inspection: ModelInspection
+  /// Time spent in the inspection, which is not the forward pass's.
+  private(set) var inspectionTime = Duration.zero
+
+  /// - Parameter scored: for each window the positions that are scored.
+  /// - Throws: `ParseFailure`, `FileFailure`, `MemoryFailure`, what `check` throws.
+  init(
+    _ request: VerificationRequest, windows: [[Int32]], scored: [[Range<Int>]],
+    check: @escaping @Sendable () throws -> Void, progress: @escaping @Sendable (_ done: UInt64, _ of: UInt64) -> Void
+  ) throws {
+    let checkpoints = [request.base] + (request.candidate.map { [$0] } ?? [])
+    let models = try checkpoints.map {
+      try CheckpointWeights($0, emulatingActivations: request.emulatesFP8Activations, threads: request.threads)
+    }
+    plan = try ForwardPlan(
+      models, settings: request.forwardSettings(check), windows: windows, maximumMemory: request.maximumMemory)
+    inspection = ModelInspection(request.base, request.candidate, threads: request.threads, check: check)
+    let drops = Self.exceedMemory(checkpoints, plan)
+    let scorer = try LockstepScorer(
+      base: models[0], candidate: models.count > 1 ? models[1] : nil, settings: plan.settings)
+    for (index, group) in plan.groups.enumerated() {
+      func finish(_ layer: Int?) throws {
+        if index == 0 {
+          let inspection = inspection
+          inspectionTime += try ContinuousClock().measure { try inspection.inspect(layer: layer) }
+        }
+        guard drops else { return }
+        for tensor in checkpoints.flatMap(\.tensors) where tensor.role.layer == layer { tensor.advise(.done) }
+      }
+      let count = plan.groups.count
+      try scorer.score(
+        Array(windows[group]), scored: Array(scored[group]), into: &scoring, afterLayer: { try finish($0) },
+        progress: { progress(UInt64(index * $1 + $0), UInt64(count * $1)) })
+      try finish(nil)
+    }
+  }
+
+  /// Whether weights leave the page cache once they were used: when the machine's memory does not hold the models beside
+  /// this process. Then the next pass would not find them there (what is read in a circle is gone before its turn comes),
+  /// and keeping them would only drive out what other programs use. Models that fit stay for whoever reads them next.
+  private static func exceedMemory(_ checkpoints: [Checkpoint], _ plan: ForwardPlan) -> Bool {
+    let stored = checkpoints.flatMap(\.tensors).reduce(UInt64(0)) { $0 + UInt64($1.storedByteCount) }
+    return stored + plan.held + plan.estimate.total > ProcessFacts.machineMemory
+  }
+}
+
+extension VerificationRequest {
+  func forwardSettings(_ check: @escaping @Sendable () throws -> Void) -> ForwardSettings {
+    ForwardSettings(
+      threads: threads, compute: compute, emulatesActivations: emulatesFP8Activations, checkCancellation: check)
+  }
+}
