@@ -79,6 +79,7 @@ public struct ConversionRun: Sendable {
     _ plan: ConversionPlan, into writer: any TensorSink, interruption: Interruption, progress: @escaping Progress
   ) throws -> Results {
     let schedule = TileSchedule(plan.steps)
+    let cache = CacheAdvice(plan, schedule)
     let counter = ByteCounter(total: plan.inputByteCount, progress: progress)
     let collected = Mutex<[Int: TileWorker.Result]>([:])
     let tokenizerDigest = Mutex<String?>(nil)
@@ -109,6 +110,7 @@ public struct ConversionRun: Sendable {
       begun.add(1, ordering: .relaxed)
       let (stepIndex, tile) = schedule.tile(at: position)
       let step = plan.steps[stepIndex]
+      cache.begin(position)
       var worker = workers.withLock { $0.popLast() } ?? TileWorker()
       do {
         if let result = try worker.run(step, tile: tile, checksCopies: checksCopies, into: writer) {
@@ -120,6 +122,7 @@ public struct ConversionRun: Sendable {
         throw error
       }
       workers.withLock { $0.append(worker) }
+      cache.finish(position)
       counter.add(step.rowRange(ofTile: tile).count * step.rows.rowByteCount)
     }
     let tiles = collected.withLock { $0 }
