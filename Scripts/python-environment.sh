@@ -5,6 +5,15 @@ folder=$1
 requirements=Tests/Interop/requirements.txt
 stamp="$folder/.requirements"
 
+# Kernels of AArch64 are linked with Debian's libraries for it and run in an emulator; where those are not, their test is
+# skipped.
+if [ "$(uname -sm)" = "Linux x86_64" ] && command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+  if ! command -v qemu-aarch64 >/dev/null 2>&1 || ! command -v aarch64-linux-gnu-gcc >/dev/null 2>&1; then
+    echo "interop: installing qemu-user and libraries for AArch64" >&2
+    apt-get update -qq && apt-get install -y -qq qemu-user libc6-dev-arm64-cross gcc-aarch64-linux-gnu >/dev/null
+  fi
+fi
+
 if [ -f "$stamp" ] && cmp -s "$requirements" "$stamp"; then exit 0; fi
 if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
   echo "interop: Python 3.11 or later is needed, for the pinned NumPy" >&2

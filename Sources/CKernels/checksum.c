@@ -61,7 +61,7 @@ FOLD_WIDE static void fold_wide(uint32_t state, const uint8_t *bytes, size_t n, 
 }
 
 void ck_crc32_fold(uint32_t state, const uint8_t *bytes, size_t n, uint8_t reduced[16]) {
-  const int is_wide = ck_best_level() == ck_level_avx512 && __builtin_cpu_supports("vpclmulqdq");
+  const int is_wide = ck_best_level() >= ck_level_avx512 && __builtin_cpu_supports("vpclmulqdq");
   if (is_wide && n >= 256) fold_wide(state, bytes, n, reduced);
   else fold_narrow(state, bytes, n, reduced);
 }

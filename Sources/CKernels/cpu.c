@@ -69,6 +69,7 @@ static _Atomic int limit = ck_level_neon;
 void ck_limit_level(enum ck_level level) { limit = (int)level; }
 
 enum ck_level ck_best_level(void) {
-  const enum ck_level level = detected();
-  return (int)level <= limit ? level : (enum ck_level)limit;
+  const enum ck_level level = detected(), most = (enum ck_level)limit;
+  if (level <= most) return level;
+  return ck_has_level(most) ? most : ck_level_scalar; // NEON's number is behind those of sets that it does not have
 }

@@ -5,9 +5,6 @@
 #include "CKernelsProduct.h"
 #include "numbers.h"
 
-/// The longest block of any kernel.
-#define LONGEST_BLOCK 512
-
 extern const struct ck_product ck_product_portable, ck_product_tile_portable;
 #if defined(__x86_64__)
 extern const struct ck_product ck_product_avx2, ck_product_avx512, ck_product_avx512_bf16, ck_product_amx;

@@ -32,8 +32,8 @@ struct ProjectionInput {
     FP8Rows.quantizeActivations(
       &rows, columns: packed.inputs, upperBound: bound, scales: &factors, instructionSet: settings.instructionSet)
     return PackedActivations(
-      rounded.span, tokens: tokens, inputs: packed.inputs, tokenScales: scales, threads: settings.threads,
-      kernel: settings.kernel)
+      rounded.span, tokens: tokens, inputs: packed.inputs, tokenScales: scales, isBF16: true,
+      threads: settings.threads, kernel: settings.kernel)
   }
 }
 

@@ -38,6 +38,11 @@ public enum Attention {
     queries: inout MutableSpan<Float>, keys: Span<Float>, values: Span<Float>, windows: [Range<Int>], heads: Heads,
     threads: Int, kernel: ProductKernel = ProductKernel(), instructionSet: InstructionSet = .best
   ) {
+    let keyWidth = heads.keysAndValues * heads.dimension
+    let perKey = heads.queries / heads.keysAndValues
+    precondition(keys.count == values.count && queries.count == keys.count * perKey, "heads of the same tokens")
+    precondition(
+      windows.allSatisfy { $0.lowerBound >= 0 && $0.upperBound * keyWidth <= keys.count }, "windows of these tokens")
     queries.withUnsafeMutableBufferPointer { queries in
       keys.withUnsafeBufferPointer { keys in
         values.withUnsafeBufferPointer { values in

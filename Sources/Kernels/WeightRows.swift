@@ -20,6 +20,8 @@ public struct WeightRows: ~Escapable {
     blockScales: Span<Float>?, blockRows: Int, blockColumns: Int
   ) {
     precondition(outputs >= 0 && inputs > 0 && bytes.byteCount == outputs * inputs * format.byteCount, "whole rows")
+    precondition(rowScales == nil || blockScales == nil, "one kind of scales")
+    precondition(blockRows > 0 && blockColumns > 0, "blocks have elements")
     self.bytes = bytes
     self.format = format
     self.outputs = outputs
