@@ -1,3 +1,5 @@
+internal import CKernels
+
 /// Uninitialized memory on a cache line's boundary: tile loads that cross one take twice as long.
 final class AlignedBytes: @unchecked Sendable {
   // Sound: written by disjoint pieces of one synchronous loop, only read afterwards.
@@ -7,6 +9,7 @@ final class AlignedBytes: @unchecked Sendable {
   init(byteCount: Int) {
     start = UnsafeMutableRawPointer.allocate(byteCount: max(byteCount, 1), alignment: 64)
     self.byteCount = byteCount
+    ck_advise_huge_pages(start, byteCount)
   }
 
   deinit { start.deallocate() }

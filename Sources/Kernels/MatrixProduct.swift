@@ -26,6 +26,7 @@ public enum MatrixProduct {
     w.withPointers { weights in
       out = [Float](unsafeUninitializedCapacity: x.tokens * outputs) { buffer, count in
         if let start = buffer.baseAddress {
+          ck_advise_huge_pages(start, buffer.count * MemoryLayout<Float>.stride)
           multiply(x, weights, outputs: outputs, into: start, rowStride: outputs, threads: threads)
         }
         count = x.tokens * outputs

@@ -19,7 +19,7 @@ struct LlamaVerify: ParsableCommand {
       full disk, 75 interrupted, 77 permission.
       """,
     version: ToolVersion.text,
-    subcommands: [Verify.self, Tokenize.self, Logits.self],
+    subcommands: [Verify.self, Tokenize.self, Logits.self, Speed.self],
     defaultSubcommand: Verify.self)
 }
 

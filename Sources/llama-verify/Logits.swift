@@ -3,6 +3,7 @@ internal import ByteIO
 internal import Checkpoints
 internal import CommandLineSupport
 internal import Inference
+internal import Kernels
 
 /// `llama-verify logits MODEL`: the raw logits of a short sequence, to compare this forward pass with others.
 struct Logits: ParsableCommand {
@@ -15,6 +16,8 @@ struct Logits: ParsableCommand {
   @Option(help: "The file to create.") var output: String
   @Option(help: "Emulate serving. activations=fp8: dynamic per-token e4m3 activations of FP8 layers.")
   var emulate: Verify.Emulation?
+  @Option(help: "How products are computed. exact: to float32's accuracy. bf16: both sides rounded to BF16.")
+  var compute: Compute = .exact
   @OptionGroup(title: "General") var shared: SharedOptions
 
   func validate() throws {
@@ -26,7 +29,7 @@ struct Logits: ParsableCommand {
     try console.run {
       let emulates = emulate == .fp8Activations
       let weights = try CheckpointWeights(try Checkpoint(path: model), emulatingActivations: emulates)
-      let settings = ForwardSettings(threads: shared.threads, emulatesActivations: emulates)
+      let settings = ForwardSettings(threads: shared.threads, compute: compute, emulatesActivations: emulates)
       let logits = try FullLogits.compute(ids, weights: weights, settings: settings)
       var bytes: [UInt8] = []
       bytes.reserveCapacity(logits.count * 4)

@@ -14,7 +14,7 @@ extension VerificationRequest {
     let weights = try CheckpointWeights(base, threads: threads)
     let windows = text.windows.windows
     let plan = try ForwardPlan(
-      [weights], settings: ForwardSettings(threads: threads, checkCancellation: checkCancellation), windows: windows,
+      [weights], settings: forwardSettings(checkCancellation), windows: windows,
       maximumMemory: maximumMemory)
     var moments = ActivationMoments()
     for (index, group) in plan.groups.enumerated() {
