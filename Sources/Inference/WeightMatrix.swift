@@ -71,7 +71,9 @@ public protocol ModelWeights: Sendable {
 
 extension ModelWeights {
   /// As for binary32.
-  public func bytesPerRow(_ role: TensorRole) -> Int { configuration.shape(of: role).dimensions.dropFirst().reduce(4, *) }
+  public func bytesPerRow(_ role: TensorRole) -> Int {
+    configuration.shape(of: role).dimensions.dropFirst().reduce(4, *)
+  }
 
   public func advise(_ advice: ReadingAdvice, _ role: TensorRole, rows: Range<Int>?) {}
 }

@@ -47,7 +47,8 @@ struct InstructionSetTests {
 
   @Test("An instruction set that the machine does not have, or that nobody knows, is wrong usage")
   func unknown() throws {
-    for level in ["mmx"] + InstructionSet.allCases.filter({ !InstructionSet.available.contains($0) }).map(\.description) {
+    for level in ["mmx"] + InstructionSet.allCases.filter({ !InstructionSet.available.contains($0) }).map(\.description)
+    {
       let outcome = try run(.convert, "--instruction-set", level, model.path, model.beside("out"))
       #expect(outcome.status == 64 && outcome.stderr.contains(level))
     }

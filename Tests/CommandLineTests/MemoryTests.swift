@@ -37,7 +37,8 @@ struct MemoryTests {
     }
   }
 
-  @Test("Peak memory is one layer and the hidden states, within the budget, whatever the budget; the report is the same")
+  @Test(
+    "Peak memory is one layer and the hidden states, within the budget, whatever the budget; the report is the same")
   func budgets() throws {
     let base = try ModelFolder(Self.model(seed: 1))
     let candidate = try ModelFolder(Self.model(seed: 2))
@@ -49,7 +50,8 @@ struct MemoryTests {
     func verify(_ options: String...) throws -> Outcome {
       try run(
         .verify,
-        [base.path, candidate.path, "--text", evaluationText, "--tokens", "1000", "--context", "128", "--json"] + options)
+        [base.path, candidate.path, "--text", evaluationText, "--tokens", "1000", "--context", "128", "--json"]
+          + options)
     }
     let all = try Cost(try verify("--threads", "2"))
     #expect(all.passes == 1)

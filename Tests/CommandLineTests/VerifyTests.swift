@@ -18,7 +18,8 @@ private let contract: [String: [String]] = [
   "kld": ["mean", "se", "p50", "p90", "p95", "p99", "p999", "max"],
   "agreement": ["top1", "top5", "flips_worse", "flips_better"],
   "run": [
-    "seconds", "tokens_per_second", "peak_rss_bytes", "bytes_read", "weight_passes", "threads", "instruction_set", "compute",
+    "seconds", "tokens_per_second", "peak_rss_bytes", "bytes_read", "weight_passes", "threads", "instruction_set",
+    "compute",
     "version",
   ],
 ]

@@ -14,7 +14,8 @@ enum Sample {
   static let sizes = [16, 12, 16, 9, 16, 14, 16, 16, 7, 16, 16, 11]
   static let text = TextFacts(characters: 700, utf8Bytes: 750, path: "eval.txt", sha256: "ab12")
   static let run = RunFacts(
-    seconds: 12.5, tokensPerSecond: 26.4, peakRSSBytes: 123_456_789, bytesRead: 987_654_321, threads: 2, instructionSet: "avx2",
+    seconds: 12.5, tokensPerSecond: 26.4, peakRSSBytes: 123_456_789, bytesRead: 987_654_321, threads: 2,
+    instructionSet: "avx2",
     compute: "exact", version: "0.1.0")
   static let base = ModelIdentity(path: "models/base", layout: "hf-safetensors", digest: "sha256:0011223344556677")
   static let other = ModelIdentity(path: "models/fp8", layout: "hf-safetensors", digest: "sha256:8899aabbccddeeff")

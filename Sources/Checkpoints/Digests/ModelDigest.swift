@@ -67,6 +67,9 @@ extension LogicalTensor {
 public struct TensorDigest {
   /// Bytes hashed at a time.
   private static let tileByteCount = 1 << 20
+  /// Rows of a tile where they are long: those of a head, which are reordered among themselves, are then read once.
+  private static let tileRows = 128
+  private static let longTileByteCount = 8 << 20
   private let tensor: LogicalTensor
   private var sum = SHA256Sum()
 
@@ -114,7 +117,9 @@ public struct TensorDigest {
     of rows: RowExpression, rowsPerVisit: Int?, _ body: (Range<Int>, ArraySlice<UInt8>) throws -> Void
   ) throws {
     guard rows.rowByteCount > 0 else { return }
-    let rowsPerTile = rowsPerVisit ?? max(1, tileByteCount / rows.rowByteCount)
+    let rowsPerTile =
+      rowsPerVisit
+      ?? max(1, tileByteCount / rows.rowByteCount, min(tileRows, longTileByteCount / rows.rowByteCount))
     var buffer = [UInt8](repeating: 0, count: min(rowsPerTile, rows.rowCount) * rows.rowByteCount)
     var row = 0
     while row < rows.rowCount {

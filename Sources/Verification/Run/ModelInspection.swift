@@ -34,8 +34,12 @@ final class ModelInspection: Sendable {
 
   /// Inspects the tensors of a layer, or with nil those that belong to none.
   func inspect(layer: Int?) throws {
-    var pairs = base.tensors.filter { $0.role.layer == layer }.map { ($0 as LogicalTensor?, candidate?.tensor($0.role)) }
-    pairs += (candidate?.tensors ?? []).filter { $0.role.layer == layer && base.tensor($0.role) == nil }.map { (nil, $0) }
+    var pairs = base.tensors.filter { $0.role.layer == layer }.map {
+      ($0 as LogicalTensor?, candidate?.tensor($0.role))
+    }
+    pairs += (candidate?.tensors ?? []).filter { $0.role.layer == layer && base.tensor($0.role) == nil }.map {
+      (nil, $0)
+    }
     func size(_ pair: (LogicalTensor?, LogicalTensor?)) -> Int {
       (pair.0?.storedByteCount ?? 0) + (pair.1?.storedByteCount ?? 0)
     }
