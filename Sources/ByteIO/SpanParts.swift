@@ -1,3 +1,5 @@
+internal import CKernels
+
 #if canImport(Glibc)
   internal import Glibc
 #elseif canImport(Musl)
@@ -54,6 +56,7 @@ extension Array where Element == UInt8 {
   /// Bytes that `fill` writes, all of them: memory that is filled anyway is not cleared before.
   public init(count: Int, filledBy fill: (_ bytes: inout MutableSpan<UInt8>) throws -> Void) rethrows {
     try self.init(unsafeUninitializedCapacity: count) { buffer, initialized in
+      if let start = buffer.baseAddress { ck_advise_huge_pages(start, count) }
       var span = MutableSpan(_unsafeElements: buffer)
       try fill(&span)
       initialized = count

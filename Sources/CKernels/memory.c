@@ -1,3 +1,6 @@
+#if defined(__linux__)
+#define _GNU_SOURCE // preadv2
+#endif
 #include "CKernelsMemory.h"
 #include <stdlib.h>
 
@@ -15,6 +18,7 @@ void ck_keep_freed_memory(int largest_block, int most_free) { (void)largest_bloc
 #if defined(__linux__)
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 
 void ck_advise_huge_pages(void *start, size_t bytes) {
   const uintptr_t huge = 2 << 20;
@@ -22,6 +26,14 @@ void ck_advise_huge_pages(void *start, size_t bytes) {
   const uintptr_t end = ((uintptr_t)start + bytes) / huge * huge;
   if (end > first) madvise((void *)first, end - first, MADV_HUGEPAGE);
 }
+
+int ck_is_cached(int descriptor, int64_t offset) {
+  char byte;
+  const struct iovec part = {&byte, 1};
+  return preadv2(descriptor, &part, 1, offset, RWF_NOWAIT) == 1;
+}
 #else
+int ck_is_cached(int descriptor, int64_t offset) { return (void)descriptor, (void)offset, 0; }
+
 void ck_advise_huge_pages(void *start, size_t bytes) { (void)start, (void)bytes; }
 #endif

@@ -144,12 +144,9 @@ struct LayerStream {
   }
 
   private func norm(_ chunk: WindowChunk, _ weight: [Float]) -> [Float] {
-    var out = [Float](repeating: 0, count: chunk.tokens.count * width)
-    var span = out.mutableSpan
     RowMath.rmsNorm(
       hidden.span.extracting(elements(chunk)), weight: weight.span, epsilon: Float(configuration.normEpsilon),
-      into: &span, threads: settings.threads, instructionSet: settings.instructionSet)
-    return out
+      threads: settings.threads, instructionSet: settings.instructionSet)
   }
 
   private func rotate(_ x: inout [Float], heads: Int, _ chunk: WindowChunk) {

@@ -29,7 +29,7 @@ public struct MemoryEstimate: Sendable, Equatable {
     let head = (
       HeadSweep.heldBlocks(models) * HeadSweep.blockByteCount(models),
       models.reduce(0) { $0 + 4 * chunk * (2 * $1.configuration.hiddenSize + HeadSweep.vocabularyBlock) }
-        + 4 * settings.threads * Self.outputsPerPiece * (models.map(\.configuration.hiddenSize).max() ?? 0)
+        + settings.threads * MatrixProduct.packedByteCount(kernel: settings.kernel)
     )
     let peak = (phases + [head]).max { $0.0 + $0.1 < $1.0 + $1.1 } ?? (0, 0)
     let width = models.reduce(0) { $0 + $1.configuration.hiddenSize }
@@ -39,9 +39,6 @@ public struct MemoryEstimate: Sendable, Equatable {
     weights = UInt64(peak.0)
     scratch = UInt64(peak.1)
   }
-
-  /// Outputs whose weights a thread packs at a time, at most.
-  private static let outputsPerPiece = 64
 
   /// Bytes of the larger half of the largest layer.
   static func largestStep(_ models: [any ModelWeights]) -> Int {
@@ -75,9 +72,17 @@ public struct MemoryEstimate: Sendable, Equatable {
     // The norm's output plain and packed beside all that is computed from it; then the heads' output plain and packed.
     let perToken = max(2 * c.hiddenSize + queries + 2 * keys, 2 * queries + c.hiddenSize)
     let rounded = settings.emulatesActivations ? 2 * max(c.hiddenSize, queries) : 0
-    // Keys and values of one head packed, and a tile of scores.
-    let perThread = max(window * (2 * c.headDimension + 64), outputsPerPiece * max(c.hiddenSize, queries))
-    return 4 * (tokens * (perToken + rounded) + settings.threads * perThread + window * c.headDimension)
+    let heads = Attention.Heads(
+      queries: c.headCount, keysAndValues: c.keyValueHeadCount, dimension: c.headDimension,
+      slidingWindow: c.slidingWindow)
+    // Between them: queries, keys and values beside packed keys and values, and a tile of scores for each thread.
+    let attention =
+      4 * tokens * (queries + 2 * keys)
+      + Attention.packedByteCount(tokens: tokens, window: window, heads: heads, kernel: settings.kernel)
+      + settings.threads * 4 * 64 * (256 + 2 * c.headDimension)
+    return max(
+      attention,
+      4 * tokens * (perToken + rounded) + settings.threads * MatrixProduct.packedByteCount(kernel: settings.kernel))
   }
 
   private static func feedForwardScratch(_ model: any ModelWeights, _ tokens: Int, _ settings: ForwardSettings) -> Int {
@@ -85,7 +90,7 @@ public struct MemoryEstimate: Sendable, Equatable {
     // The norm's output plain and packed, gate and up; then gate plain and packed beside what is added.
     let perToken = 2 * c.hiddenSize + 2 * c.feedForwardSize
     let rounded = settings.emulatesActivations ? 2 * max(c.hiddenSize, c.feedForwardSize) : 0
-    let perThread = outputsPerPiece * max(c.hiddenSize, c.feedForwardSize)
-    return 4 * (tokens * (perToken + rounded) + settings.threads * perThread)
+    return 4 * tokens * (perToken + rounded)
+      + settings.threads * MatrixProduct.packedByteCount(kernel: settings.kernel)
   }
 }

@@ -28,6 +28,14 @@ public enum Attention {
   /// Packed keys and values in memory at a time, about, and at least of one head of one window.
   private static let packedByteCount = 64 << 20
 
+  /// Bytes of packed keys and values that `apply` holds, at most, for so many tokens in windows of that length.
+  public static func packedByteCount(tokens: Int, window: Int, heads: Heads, kernel: ProductKernel) -> Int {
+    let shape = AttentionShape(heads: heads, kernel: kernel, math: MathKernels.table(.best))
+    let unit = AttentionUnit(shape: shape, keyHead: 0, tokens: 0..<max(window, 1)).packedByteCount
+    let units = (tokens + max(window, 1) - 1) / max(window, 1) * heads.keysAndValues
+    return max(unit, min(packedByteCount, units * unit))
+  }
+
   /// One window after another: tokens of a window see only that window.
   /// - Parameters:
   ///   - queries: `[tokens, heads.queries · dimension]`, turned by RoPE; replaced by the attention's output.

@@ -17,6 +17,11 @@ public enum MatrixProduct {
   /// Packed activations that stay in the second-level cache while panels of weights pass by, in bytes.
   private static let tokenBlockBytes = 320 << 10
 
+  /// Bytes of packed weights that each thread holds, at most.
+  public static func packedByteCount(kernel: ProductKernel) -> Int {
+    outputsPerPiece / kernel.tileOutputs * kernel.outputPanelBytes(kernel.block, terms: kernel.terms)
+  }
+
   /// - Returns: `[x.tokens, w.outputs]`
   public static func product(
     _ x: PackedActivations, _ w: borrowing WeightRows, threads: Int

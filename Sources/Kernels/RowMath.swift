@@ -26,6 +26,19 @@ public enum RowMath {
     }
   }
 
+  /// The same into an array of its own, which is written once only.
+  public static func rmsNorm(
+    _ x: Span<Float>, weight: Span<Float>, epsilon: Float, threads: Int, instructionSet: InstructionSet = .best
+  ) -> [Float] {
+    [Float](unsafeUninitializedCapacity: x.count) { buffer, count in
+      if let start = buffer.baseAddress { ck_advise_huge_pages(start, x.count * MemoryLayout<Float>.stride) }
+      var out = MutableSpan(_unsafeElements: UnsafeMutableBufferPointer(rebasing: buffer[0..<x.count]))
+      rmsNorm(
+        x, weight: weight, epsilon: epsilon, into: &out, threads: threads, instructionSet: instructionSet)
+      count = x.count
+    }
+  }
+
   /// Rotary position embedding of every head of every row, in place, on interleaved pairs:
   /// (a, b) → (a cos φ − b sin φ, a sin φ + b cos φ).
   /// - Parameters:
