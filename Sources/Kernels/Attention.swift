@@ -84,6 +84,24 @@ struct AttentionShape: @unchecked Sendable {
   let kernel: ProductKernel
   let math: UnsafePointer<ck_math>
 
+  /// Blocks of inputs that a head is packed in, one behind the other.
+  let blocksOfDimension: [Range<Int>]
+  /// Bytes of one panel of keys.
+  let keyPanelBytes: Int
+  let queryPanelBytes: Int
+  let valuePanelBytes: Int
+
+  init(heads: Attention.Heads, kernel: ProductKernel, math: UnsafePointer<ck_math>) {
+    self.heads = heads
+    self.kernel = kernel
+    self.math = math
+    let (dimension, terms) = (heads.dimension, kernel.terms)
+    blocksOfDimension = stride(from: 0, to: dimension, by: kernel.block).map { $0..<min($0 + kernel.block, dimension) }
+    keyPanelBytes = blocksOfDimension.reduce(0) { $0 + kernel.outputPanelBytes($1.count, terms: terms) }
+    queryPanelBytes = blocksOfDimension.reduce(0) { $0 + kernel.tokenPanelBytes($1.count, terms: terms) }
+    valuePanelBytes = kernel.outputPanelBytes(Self.keyBlock, terms: terms)
+  }
+
   /// Keys of a block.
   static let keyBlock = 256
   var dimension: Int { heads.dimension }
@@ -95,15 +113,6 @@ struct AttentionShape: @unchecked Sendable {
   var valuePanels: Int { (dimension + kernel.tileOutputs - 1) / kernel.tileOutputs }
   /// Panels of a block of keys.
   var keyPanels: Int { (Self.keyBlock + kernel.tileOutputs - 1) / kernel.tileOutputs }
-
-  /// Bytes of one panel of keys: heads may be longer than a block of inputs, packed one behind the other.
-  var keyPanelBytes: Int { blocksOfDimension.reduce(0) { $0 + kernel.outputPanelBytes($1.count, terms: terms) } }
-  var queryPanelBytes: Int { blocksOfDimension.reduce(0) { $0 + kernel.tokenPanelBytes($1.count, terms: terms) } }
-  var valuePanelBytes: Int { kernel.outputPanelBytes(Self.keyBlock, terms: terms) }
-
-  var blocksOfDimension: [Range<Int>] {
-    stride(from: 0, to: dimension, by: kernel.block).map { $0..<min($0 + kernel.block, dimension) }
-  }
 }
 
 /// The query heads of one window that share a key/value head: its keys and values are packed once for all of them.

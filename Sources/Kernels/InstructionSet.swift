@@ -20,7 +20,9 @@ public enum InstructionSet: Int, CaseIterable, Comparable, Sendable, CustomStrin
   public static var best: InstructionSet { InstructionSet(rawValue: Int(ck_best_level().rawValue)) ?? .scalar }
 
   /// All that this processor and operating system support, in ascending order.
-  public static var available: [InstructionSet] { allCases.filter { ck_has_level($0.level) != 0 } }
+  public static var available: [InstructionSet] { allCases.filter(\.isAvailable) }
+
+  var isAvailable: Bool { ck_has_level(level) != 0 }
 
   /// Keeps the whole process from using better ones from now on: to compare instruction sets, and to rule one out when a
   /// machine is suspected.

@@ -166,7 +166,7 @@ struct Lent<Value>: @unchecked Sendable {
 /// The table of C functions of an instruction set.
 enum MathKernels {
   static func table(_ instructionSet: InstructionSet) -> UnsafePointer<ck_math> {
-    precondition(InstructionSet.available.contains(instructionSet), "the processor has no \(instructionSet)")
+    precondition(instructionSet.isAvailable, "the processor has no \(instructionSet)")
     return ck_math_at(Int32(instructionSet.rawValue))
   }
 }

@@ -16,7 +16,7 @@ public struct ProductKernel: @unchecked Sendable {
 
   /// The kernel of an instruction set that this processor has.
   public init(_ instructionSet: InstructionSet = .best, compute: Compute = .exact) {
-    precondition(InstructionSet.available.contains(instructionSet), "the processor has no \(instructionSet)")
+    precondition(instructionSet.isAvailable, "the processor has no \(instructionSet)")
     table = ck_product_at(Int32(instructionSet.rawValue), compute == .exact ? 1 : 0)
     self.compute = compute
   }

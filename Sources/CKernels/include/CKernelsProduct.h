@@ -51,11 +51,11 @@ const struct ck_product *ck_product_at(int level, int exact);
 /// The tile kernel with its instructions written out in C: what `amx` is compared with, and tested by where it is missing.
 const struct ck_product *ck_product_tile_model(void);
 
-/// Floating-point operations of `rounds` rounds of independent products on registers, and how many there are in a round:
-/// the peak that a kernel is measured against. `ck_peak_rate` gives operations per round, 0 when the level has no such unit.
+/// The units that rounds of independent products on registers are made on: the peak that a kernel is measured against.
 enum __attribute__((enum_extensibility(closed))) ck_arithmetic { ck_arithmetic_float32 = 0, ck_arithmetic_bf16 = 1 };
+/// Floating-point operations of a round, 0 when the level has no such unit.
 double ck_peak_operations(int level, enum ck_arithmetic arithmetic);
-/// Runs them; the result depends on all, so that none is left out.
+/// Runs so many rounds; the result depends on all, so that none is left out.
 float ck_peak_run(int level, enum ck_arithmetic arithmetic, size_t rounds);
 
 #endif
