@@ -25,7 +25,8 @@ let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
 let libraries = [
   "ByteIO", "Kernels", "Tensors", "SafetensorsFormat", "TorchFormat", "GGUFFormat", "Llama", "Tokenizers",
-  "Quantization", "Checkpoints", "Conversion", "Inference", "Verification",
+  "Quantization", "Checkpoints", "Conversion", "Inference", "Calibration",
+  "Verification",
 ]
 
 let package = Package(
@@ -80,6 +81,12 @@ let package = Package(
       name: "Inference",
       dependencies: ["ByteIO", "Tensors", "Kernels", "Llama", "Quantization", "Checkpoints"], swiftSettings: safe),
     .target(
+      name: "Calibration",
+      dependencies: [
+        "ByteIO", "Tensors", "Kernels", "SafetensorsFormat", "Llama", "Tokenizers", "Quantization", "Checkpoints",
+        "Inference",
+      ], swiftSettings: safe),
+    .target(
       name: "Verification",
       dependencies: [
         "ByteIO", "Tensors", "Kernels", "Llama", "Quantization", "Tokenizers", "Checkpoints", "Inference", mustache,
@@ -93,7 +100,10 @@ let package = Package(
       swiftSettings: safe),
     .executableTarget(
       name: "llama-convert",
-      dependencies: ["ByteIO", "Conversion", "Verification", "Checkpoints", "CommandLineSupport", argumentParser],
+      dependencies: [
+        "ByteIO", "Quantization", "Conversion", "Calibration", "Verification", "Checkpoints", "CommandLineSupport",
+        argumentParser,
+      ],
       swiftSettings: safe),
     .executableTarget(
       name: "llama-verify",

@@ -27,6 +27,32 @@ public final class StagedDirectory: Sendable {
   /// - Throws: `FileFailure` of kind `.exists` when another process is writing the same output.
   public init(creatingFor target: String) throws(FileFailure) {
     let path = Self.stagingPath(for: target)
+    lock = try Self.locked(path)
+    self.target = target
+    self.path = path
+    for name in try FileSystem.names(in: path) { try FileSystem.remove(path + "/" + name) }
+    try Self.restore(target, from: Self.asidePath(for: path))
+  }
+
+  /// A directory beside the target for work that a later process may go on with, never published.
+  /// - Parameters:
+  ///   - suffix: behind the target's name.
+  ///   - isUsable: whether what a process before left in the directory may stay; else it is cleared.
+  /// - Throws: `FileFailure` of kind `.exists` when another process is at it.
+  public init(
+    resuming target: String, suffix: String, ifUsable isUsable: (_ path: String) -> Bool
+  ) throws(FileFailure) {
+    let parent = FileSystem.parent(of: target)
+    let path = (parent == "/" ? "" : parent) + "/" + FileSystem.lastComponent(of: target) + suffix
+    lock = try Self.locked(path)
+    self.target = target
+    self.path = path
+    if isUsable(path) { return }
+    for name in try FileSystem.names(in: path) { try FileSystem.remove(path + "/" + name) }
+  }
+
+  /// Creates the directory unless it is there, and locks it.
+  private static func locked(_ path: String) throws(FileFailure) -> Int32 {
     do {
       try FileSystem.createDirectory(path)
     } catch  where error.kind == .exists {
@@ -38,11 +64,7 @@ public final class StagedDirectory: Sendable {
       throw FileFailure(
         path: path, operation: "lock", kind: .exists, detail: "another process is writing this output")
     }
-    self.target = target
-    self.path = path
-    lock = descriptor
-    for name in try FileSystem.names(in: path) { try FileSystem.remove(path + "/" + name) }
-    try Self.restore(target, from: Self.asidePath(for: path))
+    return descriptor
   }
 
   /// Where an existing target is for a moment while it is replaced on file systems that cannot exchange names.

@@ -158,6 +158,7 @@ static int fp8_quantize_row(const void *src, enum ck_format format, size_t n, en
       row->saturated += (bits_of(rounded) & 0x7FFFFFFF) > 0x43E00000; // 448
       signal[i % 16] += quotient * quotient;
       error[i % 16] += off * off;
+      row->largest = __builtin_fabsf(off) > row->largest ? __builtin_fabsf(off) : row->largest;
     }
     for (int lane = 0; lane < 16; lane++) {
       row->signal += signal[lane];

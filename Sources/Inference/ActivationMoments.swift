@@ -36,13 +36,24 @@ public struct ActivationMoments: Sendable {
   }
 }
 
-/// The four inputs that the seven linears of a layer share.
-enum LinearInput: Hashable, Sendable {
+/// The four inputs that the seven linears of a layer share, in the order in which they come about.
+public enum LinearInput: Hashable, Sendable, CaseIterable {
   case attention, attentionOutput, feedForward, down
+
+  /// The linears that multiply it.
+  public var linears: [LayerRole] {
+    switch self {
+    case .attention: [.query, .key, .value]
+    case .attentionOutput: [.attentionOutput]
+    case .feedForward: [.gate, .up]
+    case .down: [.down]
+    }
+  }
 }
 
 extension LayerRole {
-  fileprivate var input: LinearInput {
+  /// What a linear of the layer multiplies.
+  public var input: LinearInput {
     switch self {
     case .attentionOutput: .attentionOutput
     case .gate, .up: .feedForward

@@ -126,7 +126,9 @@ public struct CheckpointWeights: ModelWeights {
 extension LogicalTensor {
   /// Blocks, and what has more to it than scales, are computed with in binary32.
   fileprivate var isWidened: Bool {
-    elementType.block != nil || quantization.map { $0.adapter != nil || $0.isRotated } == true
+    elementType.block != nil
+      || quantization.map { $0.adapter != nil || $0.isRotated || $0.zeroPoints != nil || $0.columnGroups != nil }
+        == true
   }
 }
 
@@ -134,5 +136,28 @@ extension StoredQuantization {
   fileprivate var precision: ActivationPrecision {
     guard case .dynamicPerToken(let bound) = activations else { return .float32 }
     return .fp8PerToken(upperBound: bound)
+  }
+}
+
+extension WeightMatrix {
+  /// The rows of a tensor with integer codes, as they are stored.
+  public init(reading tensor: LogicalTensor) throws {
+    guard let quantization = tensor.quantization, !tensor.isWidened else {
+      self.init(
+        rows: tensor.rowCount, columns: tensor.columnCount, values: try tensor.values(rows: 0..<tensor.rowCount))
+      return
+    }
+    let bytes = try tensor.rows.bytes(rows: 0..<tensor.rowCount)
+    let scaleBytes = try quantization.scales.bytes(rows: 0..<quantization.scales.rowCount)
+    let factors = try WeightScheme.scales(from: scaleBytes, type: quantization.scaleType)
+    let scales: Scales =
+      switch quantization.scheme {
+      case .rowWise: .rowWise(factors)
+      case .perTensor: .rowWise(Array(repeating: factors[0], count: tensor.rowCount))
+      case .block(let rows, let columns): .blocks(factors, rows: rows, columns: columns)
+      }
+    self.init(
+      rows: tensor.rowCount, columns: tensor.columnCount, format: tensor.elementType.floatFormat, bytes: bytes,
+      scales: scales)
   }
 }

@@ -76,6 +76,72 @@ struct LayerStream {
     }
   }
 
+  // MARK: In steps, with weights that may change between them
+
+  /// Lends what the linears behind `input` in layer `layer` multiply, chunk by chunk; hidden states stay as they are.
+  /// - Parameter weights: of the layer as they are now.
+  func visit(
+    _ input: LinearInput, layer: Int, weights: any ModelWeights, _ body: (_ rows: [Float], _ columns: Int) throws -> Void
+  ) throws {
+    switch input {
+    case .attention, .feedForward:
+      let norm = try weights.vector(.layer(layer, input == .attention ? .attentionNorm : .feedForwardNorm))
+      for chunk in chunks {
+        try settings.checkCancellation()
+        try body(self.norm(chunk, norm), width)
+      }
+    case .attentionOutput:
+      let matrices = try LayerWeights.Attention(weights, layer: layer)
+      for chunk in chunks {
+        try settings.checkCancellation()
+        try body(headOutputs(chunk, matrices, nil), configuration.headCount * configuration.headDimension)
+      }
+    case .down:
+      let matrices = try LayerWeights.FeedForward(weights, layer: layer)
+      for chunk in chunks {
+        try settings.checkCancellation()
+        try body(gated(chunk, matrices, nil), configuration.feedForwardSize)
+      }
+    }
+  }
+
+  /// Carries hidden states through half a layer.
+  mutating func pass(through half: LayerHalf, layer: Int, weights: any ModelWeights) throws {
+    switch half {
+    case .attention:
+      let matrices = try LayerWeights.Attention(weights, layer: layer)
+      for chunk in chunks {
+        try settings.checkCancellation()
+        attend(chunk, matrices, nil)
+      }
+    case .feedForward:
+      let matrices = try LayerWeights.FeedForward(weights, layer: layer)
+      for chunk in chunks {
+        try settings.checkCancellation()
+        feedForward(chunk, matrices, nil)
+      }
+    }
+  }
+
+  /// A stream of some of the windows, with the hidden states that they have now.
+  func picking(_ picked: [Int], of windows: [[Int32]]) -> LayerStream {
+    var starts = [0]
+    for window in windows { starts.append(starts[starts.count - 1] + window.count) }
+    return LayerStream(
+      self, windows: picked.map { windows[$0] },
+      hidden: picked.flatMap { hidden[starts[$0] * width..<starts[$0 + 1] * width] })
+  }
+
+  private init(_ other: LayerStream, windows: [[Int32]], hidden: [Float]) {
+    weights = other.weights
+    settings = other.settings
+    ahead = other.ahead
+    cosines = other.cosines
+    sines = other.sines
+    chunks = WindowChunk.cut(windows, tokensPerChunk: other.settings.tokensPerChunk)
+    self.hidden = hidden
+  }
+
   /// Applies the final norm in place.
   mutating func finish() throws {
     let weight = try weights.vector(.outputNorm)

@@ -19,6 +19,8 @@ public enum FP8Rows {
     public var errorEnergy = 0.0
     /// Elements whose quotient passed ±448.
     public var saturated = 0
+    /// The largest |x − code · scale|.
+    public var largestError: Float = 0
     public var zeroRows = 0
     public init() {}
   }
@@ -56,6 +58,7 @@ public enum FP8Rows {
           measures.signalEnergy += result.signal * unit
           measures.errorEnergy += result.error * unit
           measures.saturated += result.saturated
+          measures.largestError = max(measures.largestError, result.largest * result.scale)
           measures.zeroRows += Int(result.is_zero)
         }
         return nil

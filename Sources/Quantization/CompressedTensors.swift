@@ -1,6 +1,6 @@
 internal import ByteIO
 
-/// `config_groups` of compressed-tensors, as far as FP8 weights go.
+/// `config_groups` of compressed-tensors, as far as FP8 and integer weights go.
 enum CompressedTensors {
   /// Most groups that are taken.
   static let maximumGroups = 1000
@@ -44,9 +44,9 @@ enum CompressedTensors {
     guard let format = (own ?? globalFormat)?.string else {
       throw ParseFailure("neither \(place) nor quantization_config says a format")
     }
-    guard format == "float-quantized" else {
+    guard let kind = Kind(rawValue: format) else {
       throw ParseFailure(
-        "the format of \(place) is \"\(format)\"; of compressed-tensors, float-quantized is read",
+        "the format of \(place) is \"\(format)\"; of compressed-tensors, \(Kind.allCases.map(\.rawValue).joined(separator: ", ")) are read",
         advice: QuantizationConfiguration.adviceOriginal)
     }
     if let outputs = group["output_activations"], !outputs.isNull {
@@ -57,52 +57,109 @@ enum CompressedTensors {
     }
     let targets = try group.names("targets")
     guard !targets.isEmpty else { throw ParseFailure("\(place) has no targets") }
-    let activations = try activations(group["input_activations"], place: place + ".input_activations")
+    let activations = try activations(group["input_activations"], kind, place: place + ".input_activations")
     return QuantizationConfiguration.Rule(
       targets: try ModulePatterns(targets.filter { !IgnoredModules.isLinearClass($0) }),
       coversLinear: targets.contains { IgnoredModules.isLinearClass($0) },
       module: QuantizationConfiguration.Module(
-        scheme: try scheme(weights, place: place + ".weights"), scaleSuffix: "weight_scale",
-        optionalSuffixes: activations == .staticPerTensor ? ["input_scale"] : [], activations: activations))
+        scheme: try scheme(weights, kind, place: place + ".weights"), scaleSuffix: "weight_scale",
+        optionalSuffixes: activations == .staticPerTensor ? ["input_scale"] : [], activations: activations,
+        storage: try storage(weights, kind, place: place + ".weights")))
   }
 
-  private static func checkNumbers(_ arguments: JSONValue, place: String) throws(ParseFailure) {
-    guard arguments["num_bits"]?.integer == 8, arguments["type"]?.string == "float" else {
+  /// The formats that are read.
+  private enum Kind: String, CaseIterable {
+    case float = "float-quantized"
+    case integer = "int-quantized"
+    case packed = "pack-quantized"
+
+    var type: String { self == .float ? "float" : "int" }
+    var bits: [Int] { self == .packed ? [4, 8] : [8] }
+  }
+
+  private static func checkNumbers(_ arguments: JSONValue, _ kind: Kind, place: String) throws(ParseFailure) {
+    guard let bits = arguments["num_bits"]?.integer, kind.bits.contains(bits),
+      arguments["type"]?.string == kind.type
+    else {
       let bits = arguments["num_bits"]?.brief ?? "absent"
       let type = arguments["type"]?.brief ?? "absent"
       throw ParseFailure(
-        "\(place) has num_bits \(bits) and type \(type); float-quantized with 8 bits and type \"float\" is read",
+        "\(place) has num_bits \(bits) and type \(type); \(kind.rawValue) with \(kind.bits.map(String.init).joined(separator: " or ")) bits and type \"\(kind.type)\" is read",
         advice: QuantizationConfiguration.adviceOriginal)
     }
-    guard arguments["symmetric"]?.bool ?? true else {
-      throw ParseFailure("\(place) is not symmetric; FP8 codes have no zero points")
+    guard arguments["symmetric"]?.bool ?? true || kind == .packed else {
+      throw ParseFailure("\(place) is not symmetric; \(kind.rawValue) codes have no zero points here")
     }
   }
 
-  private static func scheme(_ weights: JSONValue, place: String) throws(ParseFailure) -> WeightScheme {
-    try checkNumbers(weights, place: place)
+  private static func storage(
+    _ weights: JSONValue, _ kind: Kind, place: String
+  ) throws(ParseFailure) -> QuantizationConfiguration.Storage {
+    switch kind {
+    case .float: return .fp8
+    case .integer: return .int8
+    case .packed:
+      let order = weights["actorder"].flatMap { $0.isNull ? nil : $0 }
+      // A flag in older files: true means groups.
+      let isGrouped = order?.string == "group" || order?.bool == true
+      guard order == nil || isGrouped || order?.bool == false || ["static", "weight"].contains(order?.string) else {
+        throw ParseFailure("actorder of \(place) is \(order?.brief ?? ""); read are \"static\", \"weight\" and \"group\"")
+      }
+      return .packed(
+        .init(
+          layout: .compressedTensors, bits: weights["num_bits"]?.integer ?? 4,
+          isSymmetric: weights["symmetric"]?.bool ?? true, hasGroupIndex: isGrouped))
+    }
+  }
+
+  private static func scheme(_ weights: JSONValue, _ kind: Kind, place: String) throws(ParseFailure) -> WeightScheme {
+    try checkNumbers(weights, kind, place: place)
     guard !(weights["dynamic"]?.bool ?? false) else {
       throw ParseFailure("\(place) is dynamic; stored weights have stored scales")
     }
-    switch weights["strategy"]?.string {
-    case "channel": return .rowWise
-    case "tensor": return .perTensor
-    case "block":
+    switch (weights["strategy"]?.string, kind) {
+    case ("channel", _): return .rowWise
+    case ("tensor", .float), ("tensor", .integer): return .perTensor
+    case ("block", .float):
       guard let size = weights["block_structure"] else {
         throw ParseFailure("\(place) has strategy \"block\" without block_structure")
       }
       let (rows, columns) = try size.blockSize(place + ".block_structure")
       return .block(rows: rows, columns: columns)
+    case ("group", .packed):
+      guard let size = weights["group_size"]?.integer, size > 0 else {
+        throw ParseFailure("\(place) has strategy \"group\" without a positive group_size")
+      }
+      return .block(rows: 1, columns: size)
     default:
       let found = weights["strategy"]?.brief ?? "absent"
-      throw ParseFailure("the strategy of \(place) is \(found); read are \"channel\", \"tensor\" and \"block\"")
+      let read =
+        switch kind {
+        case .float: "\"channel\", \"tensor\" and \"block\""
+        case .integer: "\"channel\" and \"tensor\""
+        case .packed: "\"group\" and \"channel\""
+        }
+      throw ParseFailure("the strategy of \(place) is \(found); read are \(read)")
     }
   }
 
-  private static func activations(_ value: JSONValue?, place: String) throws(ParseFailure) -> ActivationScheme {
+  private static func activations(
+    _ value: JSONValue?, _ kind: Kind, place: String
+  ) throws(ParseFailure) -> ActivationScheme {
     guard let value, !value.isNull else { return .none }
     guard value.object != nil else { throw ParseFailure("\(place) is no JSON object") }
-    try checkNumbers(value, place: place)
+    guard kind != .packed else {
+      throw ParseFailure(
+        "\(place) is set, and packed weights are read with activations as they are",
+        advice: QuantizationConfiguration.adviceOriginal)
+    }
+    try checkNumbers(value, kind, place: place)
+    if kind == .integer {
+      guard value["strategy"]?.string == "token", value["dynamic"]?.bool == true else {
+        throw ParseFailure("\(place) is not dynamic per token, the only kind of int8 activations that is read")
+      }
+      return .dynamicInt8PerToken
+    }
     let strategy = value["strategy"]?.string
     let dynamic = value["dynamic"]?.bool
     switch (strategy, dynamic ?? false) {

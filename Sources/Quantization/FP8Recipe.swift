@@ -122,6 +122,7 @@ public enum FP8Recipe: String, CaseIterable, Sendable, CustomStringConvertible {
     precondition(overflow == nil, "scales fit their type")
     return QuantizationStatistics(
       rows: codes.count / columns, zeroRows: measures.zeroRows, saturated: measures.saturated,
-      signalEnergy: measures.signalEnergy, errorEnergy: measures.errorEnergy)
+      signalEnergy: measures.signalEnergy, errorEnergy: measures.errorEnergy, elements: codes.count,
+      largestError: measures.largestError)
   }
 }

@@ -36,5 +36,7 @@ public enum GGMLQuantization {
     RowMath.addDifference(values, again.span, width: columns, to: &sums, threads: 1)
     (statistics.errorEnergy, statistics.signalEnergy) = sums
     statistics.rows += values.count / columns
+    statistics.elements += values.count
+    statistics.largestError = max(statistics.largestError, GroupCodes.largestDifference(values, again.span))
   }
 }

@@ -62,8 +62,16 @@ public enum IntegerRecipe: Sendable, Hashable, CustomStringConvertible {
       values, size: size, arithmetic: arithmetic, codes: &codes, scales: &span, measures: &measures)
     let overflow = NumberFormat.narrow(factors.span, to: .f32, into: &scales)
     precondition(overflow == nil, "binary32 holds binary32")
+    var rounding = GroupCodes.Measures()
+    for group in factors.indices {
+      let part = group * size..<(group + 1) * size
+      GroupCodes.measure(
+        values.extracting(part), codes: codes.span.extracting(part), .init(scale: factors[group]),
+        codes: arithmetic.codes, addingTo: &rounding)
+    }
     return QuantizationStatistics(
-      rows: values.count / columns, signalEnergy: measures.signalEnergy, errorEnergy: measures.errorEnergy)
+      rows: values.count / columns, saturated: rounding.saturated, signalEnergy: measures.signalEnergy,
+      errorEnergy: measures.errorEnergy, elements: values.count, largestError: rounding.largestError)
   }
 
   /// The index of the first value that is further than half a step from its code, nil when there is none: the bound of any

@@ -1,10 +1,10 @@
 public import ByteIO
 
-/// `quantization_config` of a Hugging Face `config.json`: which linear modules are stored as FP8 codes, and how their
-/// scales are called and read.
+/// `quantization_config` of a Hugging Face `config.json`: which linear modules are stored as FP8 or integer codes, and how
+/// their scales are called and read.
 ///
-/// Read are compressed-tensors `float-quantized` (row-wise, per tensor, blocks), `fbgemm_fp8`, and `fp8` (blocks or per
-/// tensor). Everything else is refused by name: reading codes as weights would give a model that runs and is wrong.
+/// Read are compressed-tensors `float-quantized` (row-wise, per tensor, blocks), `int-quantized` and `pack-quantized`,
+/// `fbgemm_fp8`, `fp8` (blocks or per tensor), `gptq` and `awq`. Everything else is refused by name: reading codes as weights would give a model that runs and is wrong.
 public struct QuantizationConfiguration: Sendable {
   /// `quant_method` as it stands in the document.
   public let method: String
@@ -19,14 +19,42 @@ public struct QuantizationConfiguration: Sendable {
     /// Other tensors that the module may have; they are not needed to read the weight.
     public let optionalSuffixes: [String]
     public let activations: ActivationScheme
+    public let storage: Storage
 
     public init(
-      scheme: WeightScheme, scaleSuffix: String, optionalSuffixes: [String], activations: ActivationScheme
+      scheme: WeightScheme, scaleSuffix: String, optionalSuffixes: [String], activations: ActivationScheme,
+      storage: Storage = .fp8
     ) {
+      self.storage = storage
       self.scheme = scheme
       self.scaleSuffix = scaleSuffix
       self.optionalSuffixes = optionalSuffixes
       self.activations = activations
+    }
+  }
+
+  /// What the codes are and where they are stored.
+  public enum Storage: Sendable, Hashable {
+    /// e4m3, one in a byte, under the weight's own name.
+    case fp8
+    /// int8, one in a byte, under the weight's own name.
+    case int8
+    /// Integers in words.
+    case packed(PackedForm)
+  }
+
+  public struct PackedForm: Sendable, Hashable {
+    public let layout: IntegerLayout
+    public let bits: Int
+    public let isSymmetric: Bool
+    /// A list may give each input its group.
+    public let hasGroupIndex: Bool
+
+    public init(layout: IntegerLayout, bits: Int, isSymmetric: Bool, hasGroupIndex: Bool) {
+      self.layout = layout
+      self.bits = bits
+      self.isSymmetric = isSymmetric
+      self.hasGroupIndex = hasGroupIndex
     }
   }
 
@@ -62,9 +90,15 @@ public struct QuantizationConfiguration: Sendable {
       rules = [try Self.fineGrainedRule(document)]
       let names = try document.names("modules_to_not_convert") + document.names("ignored_layers")
       ignored = IgnoredModules(matching: .boundaries, names)
+    case "gptq":
+      rules = [try GPTQAndAWQ.gptqRule(document)]
+      ignored = IgnoredModules(matching: .parts, try document.names("modules_to_not_convert") + GPTQAndAWQ.heads(document))
+    case "awq":
+      rules = [try GPTQAndAWQ.awqRule(document)]
+      ignored = IgnoredModules(matching: .parts, try document.names("modules_to_not_convert") + GPTQAndAWQ.heads(document))
     default:
       throw ParseFailure(
-        "quant_method is \"\(method)\"; read are compressed-tensors (float-quantized), fbgemm_fp8 and fp8",
+        "quant_method is \"\(method)\"; read are compressed-tensors (float-, int- and pack-quantized), fbgemm_fp8, fp8, gptq and awq",
         advice: Self.adviceOriginal)
     }
   }
@@ -77,6 +111,11 @@ public struct QuantizationConfiguration: Sendable {
     guard isLinear, !ignored.contains(module) else { return nil }
     // As compressed-tensors: a target that names the module goes before one that names its class.
     return (rules.first { $0.targets.matches(module) } ?? rules.first { $0.coversLinear })?.module
+  }
+
+  /// Some module's codes may be packed in words.
+  public var hasPackedModules: Bool {
+    rules.contains { if case .packed = $0.module.storage { true } else { false } }
   }
 
   /// Entries of the ignore list that match none of the linear `modules`: a sign of another model's configuration.
@@ -136,6 +175,8 @@ struct IgnoredModules: Sendable {
     /// A full name, the start of one up to a dot, or its end from a dot on: what vLLM (full names only) and transformers
     /// both take a full name for; abbreviated names are transformers' alone.
     case boundaries
+    /// Names that have an entry somewhere in them: AWQ and GPTQ.
+    case parts
   }
 
   let matching: Matching
@@ -150,6 +191,7 @@ struct IgnoredModules: Sendable {
     switch matching {
     case .patterns(let patterns): patterns.matches(module) || entries.contains { Self.isLinearClass($0) }
     case .boundaries: entries.contains { Self.boundary($0, module) }
+    case .parts: entries.contains { module.contains($0) }
     }
   }
 
@@ -158,6 +200,7 @@ struct IgnoredModules: Sendable {
     case .patterns:
       Self.isLinearClass(entry) || ((try? ModulePatterns([entry]))?.matches(module) ?? false)
     case .boundaries: Self.boundary(entry, module)
+    case .parts: module.contains(entry)
     }
   }
 

@@ -8,21 +8,29 @@ public struct QuantizationStatistics: Sendable, Equatable {
   public var rows: Int
   /// Rows that hold nothing but ±0.
   public var zeroRows: Int
-  /// Elements whose quotient x/scale passed ±448 and were stored as ±448.
+  /// Elements beyond the codes: of FP8 those whose quotient x/scale passed ±448, of integers those more than half a step
+  /// beyond the outermost code.
   public var saturated: Int
   /// Σ x²
   public var signalEnergy: Double
   /// Σ (x − code · scale)²
   public var errorEnergy: Double
+  /// Elements that the energies are sums over.
+  public var elements: Int
+  /// The largest |x − code · scale|.
+  public var largestError: Float
 
   public init(
-    rows: Int = 0, zeroRows: Int = 0, saturated: Int = 0, signalEnergy: Double = 0, errorEnergy: Double = 0
+    rows: Int = 0, zeroRows: Int = 0, saturated: Int = 0, signalEnergy: Double = 0, errorEnergy: Double = 0,
+    elements: Int = 0, largestError: Float = 0
   ) {
     self.rows = rows
     self.zeroRows = zeroRows
     self.saturated = saturated
     self.signalEnergy = signalEnergy
     self.errorEnergy = errorEnergy
+    self.elements = elements
+    self.largestError = largestError
   }
 
   /// The sum with the statistics of the rows that follow. Floating-point sums depend on the order: merge tiles in row
@@ -30,8 +38,12 @@ public struct QuantizationStatistics: Sendable, Equatable {
   public func merged(with next: Self) -> Self {
     Self(
       rows: rows + next.rows, zeroRows: zeroRows + next.zeroRows, saturated: saturated + next.saturated,
-      signalEnergy: signalEnergy + next.signalEnergy, errorEnergy: errorEnergy + next.errorEnergy)
+      signalEnergy: signalEnergy + next.signalEnergy, errorEnergy: errorEnergy + next.errorEnergy,
+      elements: elements + next.elements, largestError: max(largestError, next.largestError))
   }
+
+  /// Root of the mean square of x − code · scale; 0 where there are no elements.
+  public var rmsError: Double { elements == 0 ? 0 : (errorEnergy / Double(elements)).squareRoot() }
 
   /// Signal to quantization noise, 10 · log₁₀(signal / error) in dB; +∞ when there is no error.
   public var sqnrDecibels: Double {

@@ -3,6 +3,7 @@ internal import ByteIO
 internal import Checkpoints
 internal import CommandLineSupport
 public import Conversion
+public import Quantization
 internal import Verification
 
 /// `llama-convert [convert] --to TYPE IN OUT`
@@ -51,6 +52,23 @@ struct Convert: ParsableCommand {
     name: .customLong("compress"),
     help: "Losslessly compress the BF16, F16, F32 and FP8 matrices of a compact file, to about two thirds for BF16.")
   var compresses = false
+  @Option(
+    help:
+      "How int4 and int8 codes are found: rtn, mse, hqq by the weights alone; imse, gptq, awq, awq+gptq with --calibrate. mse, or gptq with --calibrate, when absent."
+  )
+  var method: IntegerMethod?
+  @Option(
+    name: .customLong("group-size"),
+    help: "Elements of a row that share a scale, or channel for a whole row. 128 for int4, channel for int8 when absent.")
+  var groupSize: IntegerOptions.GroupSize?
+  @Flag(name: .customLong("asymmetric"), help: "Give groups of int4 codes zero points.")
+  var isAsymmetric = false
+  @Option(
+    help:
+      "How integer codes lie in safetensors: \(IntegerLayout.allCases.map(\.rawValue).joined(separator: ", ")). The input's, or compressed-tensors when absent."
+  )
+  var layout: IntegerLayout?
+  @OptionGroup(title: "Calibration") var calibration: CalibrationOptions
   @Flag(name: .customLong("allow-requantize"), help: "Round weights that were rounded to few bits already.")
   var allowsRequantizing = false
   @Flag(help: "Replace an existing output, in one step, once the new one is complete.")
@@ -115,14 +133,22 @@ struct Convert: ParsableCommand {
       maximumShardSize: maximumShardSize?.bytes, maximumShardTensors: maximumShardTensors, tensorTypes: tensorTypes,
       allowsRequantizing: allowsRequantizing,
       importance: try imatrix.map { try NamedImportanceMatrix(path: $0) }, compresses: compresses,
+      integers: IntegerOptions(method: method, groupSize: groupSize, isAsymmetric: isAsymmetric, layout: layout,
+        isCalibrated: calibration.text != nil),
       threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force, sumsFiles: fileSums)
   }
 
-  private func convert(_ checkpoint: Checkpoint, _ plan: ConversionPlan, _ console: Console) throws {
+  private func convert(_ checkpoint: Checkpoint, _ planned: ConversionPlan, _ console: Console) throws {
     let interruption = Interruption()
     interruption.listen()
     let line = ProgressLine(console: console)
     defer { line.finish() }
+    let fitted = try calibration.run(
+      checkpoint, planned, threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, interruption, line,
+      console)
+    let plan =
+      fitted.map { planned.calibrated(tensors: $0.tensors, columnWeights: $0.columnWeights, facts: $0.facts) }
+      ?? planned
     let run = try ConversionRun(plan, interruption: interruption) { line.update("convert", done: $0, total: $1) }
     let record: ConversionRecord
     do {
@@ -131,6 +157,7 @@ struct Convert: ParsableCommand {
       record = try ConversionRecord(run, check, verification: verdict)
       try interruption.check()
       try record.publish(replacing: force)
+      try fitted?.discard()
     } catch {
       try? run.staging.discard()
       throw error
@@ -164,6 +191,21 @@ struct Convert: ParsableCommand {
 
 extension TargetType: ExpressibleByArgument {
   public init?(argument: String) { self.init(name: argument) }
+}
+
+extension IntegerMethod: ExpressibleByArgument {}
+extension IntegerLayout: ExpressibleByArgument {}
+
+extension IntegerOptions.GroupSize: ExpressibleByArgument {
+  public init?(argument: String) {
+    if argument == "channel" || argument == "-1" {
+      self = .channel
+    } else if let size = Int(argument), size > 0 {
+      self = .elements(size)
+    } else {
+      return nil
+    }
+  }
 }
 
 extension TensorTypeOverride: ExpressibleByArgument {

@@ -179,12 +179,4 @@ import Testing
       "formats/fp8_tensor.safetensors", as: .layer(0, .key), in: dimensions, .compressedTensor)
     #expect(found == interleaved(expected, headRows: 16, columns: 256))
   }
-
-  @Test("other quantizations are refused by name", arguments: ["w4a16_g32", "w4a16_asym_g32", "w8a8"])
-  func refusesOtherQuantizations(_ name: String) throws {
-    let path = Fixtures.golden("model/\(name)").path
-    let failure = try #require(throws: ParseFailure.self) { try Checkpoint(path: path) }
-    #expect(failure.message.contains(name == "w8a8" ? "int-quantized" : "pack-quantized"))
-    #expect(failure.advice != nil && failure.file?.hasSuffix("config.json") == true)
-  }
 }

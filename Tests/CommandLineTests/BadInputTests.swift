@@ -148,8 +148,8 @@ struct BadInput: Sendable, CustomTestStringConvertible {
     BadInput("codes without a quantization", fixture: fp8, ["--to", "bf16"], names: "weight_scale") {
       try $0.replaceInConfiguration("\"quantization_config\"", with: "\"was_quantized\"")
     },
-    BadInput("an unknown quantization", fixture: fp8, ["--to", "bf16"], names: "config.json", "gptq") {
-      try $0.replaceInConfiguration("\"compressed-tensors\"", with: "\"gptq\"")
+    BadInput("an unknown quantization", fixture: fp8, ["--to", "bf16"], names: "config.json", "aqlm") {
+      try $0.replaceInConfiguration("\"compressed-tensors\"", with: "\"aqlm\"")
     },
     BadInput("an index that names the wrong shard", names: "model.safetensors.index.json", "lm_head.weight") {
       try shard($0)

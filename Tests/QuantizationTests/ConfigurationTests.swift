@@ -23,7 +23,17 @@ struct Refused: Sendable, CustomTestStringConvertible {
   static let all = [
     Refused(text: "[]", word: "object"),
     Refused(text: #"{"format":"x"}"#, word: "quant_method"),
-    Refused(text: #"{"quant_method":"gptq","bits":4}"#, word: "gptq"),
+    Refused(text: #"{"quant_method":"aqlm","nbits_per_codebook":16}"#, word: "aqlm"),
+    Refused(text: #"{"quant_method":"gptq","group_size":128}"#, word: "bits is absent"),
+    Refused(text: #"{"quant_method":"gptq","bits":3,"group_size":128}"#, word: "bits is 3"),
+    Refused(text: #"{"quant_method":"gptq","bits":4,"group_size":0}"#, word: "group_size is 0"),
+    Refused(
+      text: #"{"quant_method":"gptq","bits":4,"group_size":128,"checkpoint_format":"marlin"}"#,
+      word: "checkpoint_format"),
+    Refused(
+      text: #"{"quant_method":"gptq","bits":4,"group_size":128,"dynamic":{"-:.*down.*":{}}}"#, word: "dynamic"),
+    Refused(text: #"{"quant_method":"awq","bits":4,"group_size":128,"version":"gemv"}"#, word: "version"),
+    Refused(text: #"{"quant_method":"awq","bits":4,"group_size":128,"zero_point":false}"#, word: "zero_point"),
     Refused(text: #"{"quant_method":"bitsandbytes"}"#, word: "bitsandbytes"),
     Refused(text: #"{"quant_method":"fp8","weight_block_size":[128]}"#, word: "weight_block_size"),
     Refused(text: #"{"quant_method":"fp8","weight_block_size":[0,128]}"#, word: "weight_block_size"),

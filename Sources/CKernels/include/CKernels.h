@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "CKernelsChecksum.h"
+#include "CKernelsGroups.h"
 #include "CKernelsBlocks.h"
 #include "CKernelsMath.h"
 #include "CKernelsMemory.h"

@@ -30,6 +30,8 @@ struct ck_fp8_row {
   float scale;
   /// Sums over the row, in units of scale squared: of (x/scale)^2 and of (x/scale - code)^2.
   double signal, error;
+  /// The largest |x/scale - code|.
+  float largest;
   /// Elements with |x/scale| > 448.
   size_t saturated;
   /// The largest magnitude was zero.

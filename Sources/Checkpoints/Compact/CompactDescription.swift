@@ -21,7 +21,10 @@ struct CompactDescription {
   /// Tensors of the weight's module that are neither scales nor an adapter.
   static func companionNames(of role: TensorRole, _ source: CompactFile) -> [String] {
     let adapters = CompactNames.adapterNames(of: role)
-    let known = [NamingDialect.gguf.name(for: role), CompactNames.scaleName(of: role), adapters.a, adapters.b]
+    let known = [
+      NamingDialect.gguf.name(for: role), CompactNames.scaleName(of: role), CompactNames.zeroPointName(of: role),
+      CompactNames.groupIndexName(of: role), adapters.a, adapters.b,
+    ]
     let prefix = NamingDialect.gguf.moduleName(of: role) + "."
     return source.tensors.map(\.name).filter { $0.hasPrefix(prefix) && !known.contains($0) }
   }
@@ -44,7 +47,11 @@ struct CompactDescription {
       companions.append(.init(name: adapters.a, shapes: [[rank, columns]], isRequired: true))
       companions.append(.init(name: adapters.b, shapes: [[rows, rank]], isRequired: true))
     }
-    return companions
+    // Their shapes follow from the scales': checked where they are read.
+    let optional = [CompactNames.zeroPointName(of: role), CompactNames.groupIndexName(of: role)].compactMap { name in
+      source.info(name).map { Census.Companion(name: name, shapes: [$0.shape], isRequired: false) }
+    }
+    return companions + optional
       + Self.companionNames(of: role, source).map {
         // The activations' scale and its like: one number.
         .init(name: $0, shapes: [[1], []], isRequired: false)

@@ -119,7 +119,32 @@ struct CompactModel: OpenedModel {
       scheme: description.scheme, scales: .stored(StoredRows(source: source, tensor: scales)),
       scaleType: scales.elementType, scaleShape: scales.shape, activations: description.activations,
       companions: companions,
-      adapter: try adapter(adapters, description), isRotated: description.isRotated)
+      adapter: try adapter(adapters, description), isRotated: description.isRotated,
+      bits: source.encoding(of: weight.name) == .int4 ? 4 : 8,
+      zeroPoints: try zeroPoints(role, shape: scales.shape), columnGroups: try columnGroups(role, weight, scales))
+  }
+
+  private func zeroPoints(_ role: TensorRole, shape: Shape) throws(ParseFailure) -> RowExpression? {
+    guard let info = source.info(CompactNames.zeroPointName(of: role)) else { return nil }
+    guard info.elementType == .i8, info.shape == shape else {
+      throw ParseFailure(
+        "zero points are I8 \(shape) like the scales, not \(info.elementType) \(info.shape)", file: source.place,
+        item: info.name)
+    }
+    return .stored(StoredRows(source: source, tensor: info))
+  }
+
+  private func columnGroups(_ role: TensorRole, _ weight: TensorInfo, _ scales: TensorInfo) throws -> [Int32]? {
+    guard let info = source.info(CompactNames.groupIndexName(of: role)) else { return nil }
+    func failure(_ message: String) -> ParseFailure { ParseFailure(message, file: source.place, item: info.name) }
+    let columns = weight.shape.dimensions.last ?? 0
+    let groups = scales.shape.dimensions.dropFirst().reduce(1, *)
+    guard info.elementType == .i32, info.shape == [columns] else {
+      throw failure("the groups of inputs are I32 [\(columns)], not \(info.elementType) \(info.shape)")
+    }
+    let index = GroupIndex.parsed(try source.bytes(of: info.name))
+    guard let stray = index.firstIndex(where: { $0 < 0 || Int($0) >= groups }) else { return index }
+    throw failure("input \(stray) is in group \(index[stray]), the weight has \(groups)")
   }
 
   private func adapter(_ names: (a: String, b: String), _ description: CompactDescription) throws -> LowRankAdapter? {

@@ -89,6 +89,13 @@ public struct TensorDigest {
       let extents = quantization.scaleShape.dimensions.map(String.init).joined(separator: "x")
       sum.update("\nscale \(quantization.scheme.canonicalText) \(quantization.scaleType) \(extents)\n")
       try add(quantization.scales, progress)
+      if let zeroPoints = quantization.zeroPoints {
+        sum.update("\nzero points\n")
+        try add(zeroPoints, progress)
+      }
+      if let groups = quantization.columnGroups {
+        sum.update("\ngroups \(groups.map(String.init).joined(separator: " "))\n")
+      }
       for companion in quantization.companions {
         let tensor = companion.tensor
         let kind = tensor.name.split(separator: ".").last ?? ""

@@ -108,7 +108,7 @@ struct GGUFModel: OpenedModel {
     if let plain, info.shape.rank == 1, info.elementType == .f32,
       source.metadata[GGUFKeys.ownNormType] != GGUFValue("F32")
     {
-      let narrowed = RowExpression.narrowed(rows, to: plain)
+      let narrowed = RowExpression.recast(rows, from: .f32, to: plain)
       do {
         _ = try narrowed.bytes(rows: 0..<narrowed.rowCount)
         return LogicalTensor(role: role, shape: info.shape, elementType: plain, rows: narrowed)

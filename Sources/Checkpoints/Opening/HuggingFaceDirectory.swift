@@ -11,6 +11,7 @@ struct HuggingFaceDirectory: OpenedModel {
   let document: JSONValue
   let quantization: QuantizationConfiguration?
   let source: any TensorSource
+  private let packed: PackedSource?
   let census: Census
   let sidecars: (carried: [SidecarFile], left: [String])
   let inputFiles: [String]
@@ -32,24 +33,28 @@ struct HuggingFaceDirectory: OpenedModel {
     }
     var files = [LayoutRecognition.configurationName]
     notes = []
+    let stored: any TensorSource
     if names.contains(LayoutRecognition.indexName) {
       let sharded = try ShardedSafetensors(directory: path, indexFileName: LayoutRecognition.indexName)
       try LayoutRecognition.refuseTwoModels(names, indexed: sharded.index.fileNames, path)
       files += [LayoutRecognition.indexName] + sharded.index.fileNames
       notes += sharded.remarks
       notes += sharded.unlisted.map { "\($0.tensor) is in \($0.fileName), but not in the index" }
-      source = sharded
+      stored = sharded
     } else {
-      source = try SafetensorsFile(path: path + "/" + LayoutRecognition.singleFileName)
+      stored = try SafetensorsFile(path: path + "/" + LayoutRecognition.singleFileName)
       files.append(LayoutRecognition.singleFileName)
     }
+    let modules = Modules(configuration, quantization)
+    packed = modules.arePacked ? try PackedSource(stored, configuration, modules) : nil
+    source = packed ?? stored
+    notes += packed?.notes ?? []
     inputFiles = files
     sidecars = try Sidecars.collect(in: path, consumed: Set(files))
     notes += sidecars.left.filter(Sidecars.isCarried).map {
       "\($0) is not carried over: it is no file (a link to something that is not there?)"
     }
     let entries = source.tensors.map { Census.Entry(name: $0.name, elementType: $0.elementType, shape: $0.shape) }
-    let modules = Modules(configuration, quantization)
     census = Census(configuration, entries: entries, dialect: .huggingFace, companions: modules.companions)
     notes += census.problems.filter { $0.severity == .warning }.map(\.message)
     notes += modules.strayIgnoreEntries.map {
@@ -82,18 +87,21 @@ struct HuggingFaceDirectory: OpenedModel {
       }
       return LogicalTensor(role: role, shape: info.shape, elementType: info.elementType, rows: rows)
     }
-    guard info.elementType == .f8e4m3 else {
+    let expected: ElementType = module.storage == .fp8 ? .f8e4m3 : .i8
+    guard info.elementType == expected else {
       throw ParseFailure(
-        "quantization_config says that this weight is FP8, but it is \(info.elementType)", file: path, item: name,
+        "quantization_config says that this weight is \(expected == .i8 ? "int8" : "FP8"), but it is \(info.elementType)",
+        file: path, item: name,
         advice: "the configuration belongs to another model, or its ignore list is incomplete")
     }
     return LogicalTensor(
       role: role, shape: info.shape, elementType: info.elementType, rows: rows,
-      quantization: try quantization(of: info, module, permutation))
+      quantization: try quantization(of: info, role, module, permutation))
   }
 
   private func quantization(
-    of weight: TensorInfo, _ module: QuantizationConfiguration.Module, _ permutation: RowPermutation?
+    of weight: TensorInfo, _ role: TensorRole, _ module: QuantizationConfiguration.Module,
+    _ permutation: RowPermutation?
   ) throws -> StoredQuantization {
     let name = Modules.companionName(weight.name, module.scaleSuffix)
     guard let info = source.info(name) else {
@@ -102,7 +110,7 @@ struct HuggingFaceDirectory: OpenedModel {
     guard info.elementType.isComputable && info.elementType != .f8e4m3 else {
       throw ParseFailure("scales are \(info.elementType), expected BF16, F16 or F32", file: path, item: name)
     }
-    if case .block(let rows, _) = module.scheme, permutation != nil {
+    if case .block(let rows, _) = module.scheme, rows > 1, permutation != nil {
       // Reordering within a head must not carry a row into another block of scales.
       guard rows % configuration.headDimension == 0 else {
         throw ParseFailure(
@@ -114,10 +122,21 @@ struct HuggingFaceDirectory: OpenedModel {
     let companions = module.optionalSuffixes.compactMap { suffix in
       source.info(Modules.companionName(weight.name, suffix)).map { StoredRows(source: source, tensor: $0) }
     }
-    let scales = module.scheme.isRowWise ? permutation.map { stored.permuted(by: $0) } ?? stored : stored
+    func inOrder(_ rows: RowExpression) -> RowExpression {
+      module.scheme.hasRowsOfScales ? permutation.map { rows.permuted(by: $0) } ?? rows : rows
+    }
+    guard case .packed(let form) = module.storage else {
+      return StoredQuantization(
+        scheme: module.scheme, scales: inOrder(stored), scaleType: info.elementType, scaleShape: info.shape,
+        activations: module.activations, companions: companions)
+    }
+    let zeroPoints = source.info(Modules.companionName(weight.name, PackedWeight.Part.zeroPoints.rawValue)).map {
+      inOrder(.stored(StoredRows(source: source, tensor: $0)))
+    }
     return StoredQuantization(
-      scheme: module.scheme, scales: scales, scaleType: info.elementType, scaleShape: info.shape,
-      activations: module.activations, companions: companions)
+      scheme: module.scheme, scales: inOrder(stored), scaleType: info.elementType, scaleShape: info.shape,
+      activations: module.activations, bits: form.bits, zeroPoints: zeroPoints,
+      columnGroups: packed?.groupIndex(ofModule: NamingDialect.huggingFace.moduleName(of: role)))
   }
 
   /// A head stored beside a tied embedding is dropped when it is the embedding, and refused when it is not.

@@ -77,7 +77,7 @@ struct MetaIntegers {
     return StoredQuantization(
       scheme: .block(rows: 1, columns: parameters.groupSize), scales: scales, scaleType: type,
       scaleShape: [shape.rows, columns / parameters.groupSize], activations: .dynamicInt8PerToken,
-      adapter: try adapter(of: role), isRotated: isRotated)
+      adapter: try adapter(of: role), isRotated: isRotated, bits: 4)
   }
 
   private func adapter(of role: TensorRole) throws(ParseFailure) -> LowRankAdapter? {

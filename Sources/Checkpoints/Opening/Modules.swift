@@ -1,11 +1,19 @@
 public import Llama
-internal import Quantization
+public import Quantization
 internal import Tensors
 
 extension Checkpoint {
   /// What the configuration calls the scales of a module: `weight_scale` or another; nil where it says nothing about it.
   public func scaleSuffix(of role: TensorRole) -> String? {
     Modules(configuration, quantization).scheme(of: role)?.scaleSuffix
+  }
+}
+
+extension Checkpoint {
+  /// In which words the configuration says that a module's integer codes lie; nil for none.
+  public func integerLayout(of role: TensorRole) -> IntegerLayout? {
+    guard case .packed(let form)? = Modules(configuration, quantization).scheme(of: role)?.storage else { return nil }
+    return form.layout
   }
 }
 
@@ -28,6 +36,11 @@ struct Modules {
     return quantization?.scheme(forModule: NamingDialect.huggingFace.moduleName(of: role))
   }
 
+  /// Some modules' codes are packed in words.
+  var arePacked: Bool {
+    quantization?.hasPackedModules ?? false
+  }
+
   /// The tensors that belong to a quantized weight.
   func companions(_ role: TensorRole) -> [Census.Companion] {
     guard let module = scheme(of: role) else { return [] }
@@ -36,7 +49,15 @@ struct Modules {
     let scale = Census.Companion(
       name: Self.companionName(name, module.scaleSuffix),
       shapes: module.scheme.acceptedScaleShapes(rows: shape[0], columns: shape[1]), isRequired: true)
-    return [scale]
+    var zeroPoints: [Census.Companion] = []
+    if case .packed(let form) = module.storage, !form.isSymmetric {
+      zeroPoints = [
+        Census.Companion(
+          name: Self.companionName(name, PackedWeight.Part.zeroPoints.rawValue), shapes: [scale.shapes[0]],
+          isRequired: true)
+      ]
+    }
+    return [scale] + zeroPoints
       + module.optionalSuffixes.map {
         Census.Companion(name: Self.companionName(name, $0), shapes: [[1], []], isRequired: false)
       }

@@ -32,7 +32,8 @@ public struct LogicalTensor: Sendable {
   public var storedTensors: [StoredRows] {
     guard let quantization else { return rows.storedTensors }
     let adapter = quantization.adapter.map { [$0.a] + $0.b.storedTensors } ?? []
-    return rows.storedTensors + quantization.scales.storedTensors + quantization.companions + adapter
+    return rows.storedTensors + quantization.scales.storedTensors + (quantization.zeroPoints?.storedTensors ?? [])
+      + quantization.companions + adapter
   }
 
   /// The tensor with its rows, and what belongs to rows, in another order.
@@ -48,7 +49,8 @@ public struct LogicalTensor: Sendable {
           activations: quantization.activations, companions: quantization.companions,
           adapter: quantization.adapter.map {
             LowRankAdapter(a: $0.a, b: $0.b.permuted(by: permutation), bType: $0.bType, factor: $0.factor)
-          }, isRotated: quantization.isRotated)
+          }, isRotated: quantization.isRotated, bits: quantization.bits,
+          zeroPoints: quantization.zeroPoints?.permuted(by: permutation), columnGroups: quantization.columnGroups)
       })
   }
 }
@@ -72,7 +74,7 @@ public struct LowRankAdapter: Sendable {
   public var rank: Int { a.rowCount }
 }
 
-/// How the codes of a quantized weight become values: code times scale.
+/// How the codes of a quantized weight become values: code, less a zero point where there are such, times scale.
 public struct StoredQuantization: Sendable {
   public let scheme: WeightScheme
   /// The stored scales. Row-wise scales are in the weight's canonical row order.
@@ -88,12 +90,21 @@ public struct StoredQuantization: Sendable {
   /// Codes times scales are the weight behind a rotation of its input (SpinQuant's R4): the weight itself is their product
   /// with the normalized Hadamard matrix of a row's length.
   public let isRotated: Bool
+  /// Of a code: integers may fill less than the byte they have here.
+  public let bits: Int
+  /// int8, one for each scale, in the shape and order of the scales; nil where all are 0.
+  public let zeroPoints: RowExpression?
+  /// For each column its group, where groups are not runs of columns (activation order).
+  public let columnGroups: [Int32]?
 
   public init(
     scheme: WeightScheme, scales: RowExpression, scaleType: ElementType, scaleShape: Shape,
     activations: ActivationScheme, companions: [StoredRows] = [], adapter: LowRankAdapter? = nil,
-    isRotated: Bool = false
+    isRotated: Bool = false, bits: Int = 8, zeroPoints: RowExpression? = nil, columnGroups: [Int32]? = nil
   ) {
+    self.bits = bits
+    self.zeroPoints = zeroPoints
+    self.columnGroups = columnGroups
     self.adapter = adapter
     self.isRotated = isRotated
     self.scheme = scheme

@@ -24,11 +24,28 @@ extension LogicalTensor {
     }
     let scaleBytes = try quantization.scales.bytes(rows: quantization.scheme.scaleRows(for: range))
     let factors = try WeightScheme.scales(from: scaleBytes, type: quantization.scaleType)
+    if quantization.zeroPoints != nil || quantization.columnGroups != nil {
+      return try dequantize(bytes, quantization, factors, rows: range, into: &values)
+    }
     quantization.scheme.dequantize(
       codes: bytes, format: elementType.floatFormat, rows: range, columns: columnCount, scales: factors.span,
       into: &values)
     if let adapter = quantization.adapter { try adapter.add(to: &values, rows: range, columns: columnCount) }
     if quantization.isRotated { RowTransforms.hadamard(&values, columns: columnCount) }
+  }
+
+  /// Integer codes with zero points, or with groups that are not runs of columns.
+  private func dequantize(
+    _ bytes: RawSpan, _ quantization: StoredQuantization, _ scales: [Float], rows range: Range<Int>,
+    into values: inout MutableSpan<Float>
+  ) throws {
+    let columns = columnCount
+    let size = columns / max(1, scales.count / max(1, range.count))
+    let groups = quantization.columnGroups
+    let zeroPoints = try quantization.zeroPoints?.bytes(rows: range) ?? []
+    GroupCodes.dequantize(
+      rows: bytes, columns: columns, size: size, groups: groups, scales: scales.span, zeroPoints: zeroPoints.span,
+      into: &values)
   }
 
   /// The values of the rows of `range`, in the order of `rows`.

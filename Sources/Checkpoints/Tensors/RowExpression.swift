@@ -23,13 +23,19 @@ public indirect enum RowExpression: Sendable {
   case slicedRows(RowExpression, Range<Int>)
   /// A range of bytes of every row of the operand.
   case slicedColumns(RowExpression, Range<Int>)
-  /// The operand's F32 elements in a 16-bit type that holds their values exactly; reading others is an error.
-  case narrowed(RowExpression, to: ElementType)
+  /// The operand's elements in another type that holds their values exactly; reading others is an error.
+  case recast(RowExpression, from: ElementType, to: ElementType)
+  /// Rows of the same bytes for ever: what no file has and a layout wants.
+  case bytes([UInt8], rowByteCount: Int)
+  /// Rows of zero bytes.
+  case zeros(rowCount: Int, rowByteCount: Int)
 
   public var rowCount: Int {
     switch self {
     case .stored(let rows): rows.rowCount
-    case .permutedRows(let operand, _), .slicedColumns(let operand, _), .narrowed(let operand, _): operand.rowCount
+    case .permutedRows(let operand, _), .slicedColumns(let operand, _), .recast(let operand, _, _): operand.rowCount
+    case .bytes(let bytes, let size): bytes.count / max(1, size)
+    case .zeros(let count, _): count
     case .concatenatedRows(let operands): operands.reduce(0) { $0 + $1.rowCount }
     case .concatenatedColumns(let operands), .replicas(let operands): operands.first?.rowCount ?? 0
     case .slicedRows(_, let range): range.count
@@ -45,7 +51,8 @@ public indirect enum RowExpression: Sendable {
     case .concatenatedColumns(let operands): operands.reduce(0) { $0 + $1.rowByteCount }
     case .replicas(let operands): operands.first?.rowByteCount ?? 0
     case .slicedColumns(_, let range): range.count
-    case .narrowed(let operand, let type): operand.rowByteCount / 4 * type.bits / 8
+    case .recast(let operand, let from, let to): operand.rowByteCount * to.bits / from.bits
+    case .bytes(_, let size), .zeros(_, let size): size
     }
   }
 
@@ -54,8 +61,9 @@ public indirect enum RowExpression: Sendable {
     switch self {
     case .stored(let rows): [rows]
     case .permutedRows(let operand, _), .slicedRows(let operand, _), .slicedColumns(let operand, _),
-      .narrowed(let operand, _):
+      .recast(let operand, _, _):
       operand.storedTensors
+    case .bytes, .zeros: []
     case .concatenatedRows(let operands), .concatenatedColumns(let operands), .replicas(let operands):
       operands.flatMap(\.storedTensors)
     }
@@ -110,7 +118,11 @@ extension RowExpression {
         rows: range.lowerBound + slice.lowerBound..<range.upperBound + slice.lowerBound, into: &buffer)
     case .slicedColumns(let operand, let slice):
       try Self.readSlicedColumns(operand, slice, rows: range, into: &buffer)
-    case .narrowed(let operand, let type): try Self.readNarrowed(operand, type, rows: range, into: &buffer)
+    case .recast(let operand, let from, let to):
+      try Self.readRecast(operand, from, to, rows: range, into: &buffer)
+    case .bytes(let bytes, let size):
+      buffer.copy(from: bytes.span.extracting(range.lowerBound * size..<range.upperBound * size))
+    case .zeros: for index in 0..<buffer.count { buffer[index] = 0 }
     }
   }
 
@@ -141,7 +153,8 @@ extension RowExpression {
       for operand in operands { operand.advise(advice, rows: range) }
     case .slicedRows(let operand, let slice):
       operand.advise(advice, rows: range.lowerBound + slice.lowerBound..<range.upperBound + slice.lowerBound)
-    case .slicedColumns(let operand, _), .narrowed(let operand, _): operand.advise(advice, rows: range)
+    case .slicedColumns(let operand, _), .recast(let operand, _, _): operand.advise(advice, rows: range)
+    case .bytes, .zeros: break
     }
   }
 
@@ -226,17 +239,18 @@ extension RowExpression {
     }
   }
 
-  private static func readNarrowed(
-    _ operand: RowExpression, _ type: ElementType, rows range: Range<Int>, into buffer: inout MutableSpan<UInt8>
+  private static func readRecast(
+    _ operand: RowExpression, _ from: ElementType, _ to: ElementType, rows range: Range<Int>,
+    into buffer: inout MutableSpan<UInt8>
   ) throws {
     let block = try operand.bytes(rows: range)
-    let values = NumberFormat.widened(block.span.rawBytes, from: .f32)
-    _ = NumberFormat.narrow(values.span, to: type.floatFormat, into: &buffer)
-    let again = NumberFormat.widened(buffer.span.rawBytes, from: type.floatFormat)
+    let values = NumberFormat.widened(block.span.rawBytes, from: from.floatFormat)
+    _ = NumberFormat.narrow(values.span, to: to.floatFormat, into: &buffer)
+    let again = NumberFormat.widened(buffer.span.rawBytes, from: to.floatFormat)
     // Bit patterns: zeros keep their signs, and what is NaN stays the same NaN or is refused.
     guard let index = values.indices.first(where: { values[$0].bitPattern != again[$0].bitPattern }) else { return }
     throw ParseFailure(
-      "element \(range.lowerBound * operand.rowByteCount / 4 + index) is \(values[index]), which \(type) does not hold exactly",
+      "element \(range.lowerBound * operand.rowByteCount * 8 / from.bits + index) is \(values[index]), which \(to) does not hold exactly",
       item: operand.storedTensors.first?.tensor.name)
   }
 }

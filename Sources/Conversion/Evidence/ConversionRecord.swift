@@ -60,6 +60,7 @@ public struct ConversionRecord: Sendable {
       "proven_equal": .number(JSONNumber(check.provenEqual)),
       "checked_value_by_value": .number(JSONNumber(check.checkedValues)),
     ]
+    if let facts = run.plan.calibrationFacts { record["calibration"] = facts }
     if let verification { record["verification"] = verification.entry }
     document = .object(record)
   }
@@ -140,6 +141,8 @@ public struct ConversionRecord: Sendable {
       if let statistics = run.statistics[index] {
         let decibels = statistics.sqnrDecibels
         entry["sqnr_db"] = decibels.isFinite ? .number(JSONNumber(decibels)) : .null
+        entry["rms_error"] = .number(JSONNumber(statistics.rmsError))
+        entry["max_error"] = .number(JSONNumber(Double(statistics.largestError)))
         entry["saturated"] = .number(JSONNumber(statistics.saturated))
         entry["zero_rows"] = .number(JSONNumber(statistics.zeroRows))
       }

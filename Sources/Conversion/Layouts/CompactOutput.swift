@@ -67,8 +67,7 @@ struct CompactOutput: PlannedOutput {
   }
 
   private static func encoding(_ step: PlannedStep, isCompressed: Bool) -> CompactEncoding {
-    // Meta's int4 is in the layers, its int8 rows are not.
-    if step.weight.elementType == .i8, step.input.role.layer != nil, step.input.columnCount % 2 == 0 { return .int4 }
+    if step.weight.elementType == .i8, step.codeBits == 4, step.input.columnCount % 2 == 0 { return .int4 }
     return isCompressed && step.weight.shape.rank > 1 && CompactTensor.canBePlanes(step.weight.elementType)
       ? .planes : .plain
   }
@@ -87,7 +86,9 @@ struct CompactOutput: PlannedOutput {
     case .quantizeFP8(let recipe, _): return text(.rowWise, recipe.activations)
     case .quantizeIntegers(let recipe):
       return text(recipe.scheme, step.input.role.layer == nil ? .none : .dynamicInt8PerToken)
-    case .convert, .quantizeBlocks: return nil
+    case .quantizeGroups(let quantizer), .calibrate(let quantizer):
+      return text(quantizer.grid.scheme, quantizer.activations)
+    case .convert, .quantizeBlocks, .fold: return nil
     }
   }
 

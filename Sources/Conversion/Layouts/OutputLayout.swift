@@ -13,6 +13,10 @@ struct OutputLayout {
   private let rules: TensorParallelRules
   /// Of a GGUF.
   private let mixture: GGUFMixture?
+  /// How integer codes that are taken over lie in safetensors.
+  private let integerForms: IntegerForms
+  /// Rounds to integers, when the target says so.
+  let integers: IntegerQuantizer?
   let importance: ImportanceMatrix?
   private let card: ModelCard?
   /// What the input's configuration, which stays, calls the scales of a module.
@@ -52,6 +56,8 @@ struct OutputLayout {
       throw ConversionFailure(.usage, "--compress is for compact files; use it with --format compact")
     }
     importance = try Self.importance(checkpoint, options, layout)
+    integers = try IntegerTarget.quantizer(checkpoint, options, layout)
+    integerForms = try IntegerForms(checkpoint, options, layout)
     guard layout == .gguf || options.tensorTypes.isEmpty else {
       throw ConversionFailure(.usage, "--tensor-type gives types to a GGUF's tensors; it needs --format gguf")
     }
@@ -138,6 +144,15 @@ struct OutputLayout {
         throw ConversionFailure(.usage, "\(type) is a type of GGUF files; use it with --format gguf")
       }
       return .gguf
+    case .integers(let bits):
+      let layout = options.layout ?? (checkpoint.layout == .compact ? .compact : .huggingFace)
+      guard layout == .huggingFace || layout == .compact else {
+        throw ConversionFailure(
+          .usage,
+          "int\(bits) is a layout of safetensors; use it with --format safetensors or compact (for Meta's loader there is int4-meta, for llama.cpp q4_0 and its like)"
+        )
+      }
+      return layout
     case .unchanged, .element: return options.layout ?? checkpoint.layout
     }
   }
@@ -160,6 +175,45 @@ struct OutputLayout {
     case .meta, .gguf: dialect.name(for: role) + "_scale"
     case .compact: CompactNames.scaleName(of: role)
     case .huggingFace: dialect.companionName(of: role, suffix: scaleSuffixes[role] ?? "weight_scale")
+    }
+  }
+
+  /// Under which name the zero points of a weight are planned.
+  func zeroPointName(_ role: TensorRole) -> String {
+    layout == .compact
+      ? CompactNames.zeroPointName(of: role)
+      : dialect.companionName(of: role, suffix: PackedWeight.Part.zeroPoints.rawValue)
+  }
+
+  /// A stored tensor as this layout takes it over: where it stores zero points always, or scales in F16.
+  func takenOver(_ tensor: LogicalTensor) -> LogicalTensor {
+    guard layout == .huggingFace, let quantization = tensor.quantization, tensor.elementType == .i8,
+      let integerLayout = integerForms.layout(of: tensor)
+    else { return tensor }
+    return tensor.inForm(of: integerLayout, quantization)
+  }
+
+  /// The words that integer codes are written in; nil where they are written as they are.
+  func packing(of tensor: LogicalTensor, _ operation: PlannedStep.Operation) -> PackedWeight? {
+    guard layout == .huggingFace else { return nil }
+    switch operation {
+    case .copy:
+      guard let quantization = tensor.quantization, tensor.elementType == .i8,
+        let integerLayout = integerForms.layout(of: tensor)
+      else { return nil }
+      let groups = quantization.scaleShape.dimensions.dropFirst().reduce(1, *)
+      return PackedWeight(
+        layout: integerLayout, bits: quantization.bits, rows: tensor.rowCount, columns: tensor.columnCount,
+        groupCount: groups, hasZeroPoints: quantization.zeroPoints != nil,
+        hasGroupIndex: quantization.columnGroups != nil)
+    case .quantizeGroups(let quantizer), .calibrate(let quantizer):
+      return quantizer.layout.map {
+        PackedWeight(
+          layout: $0, bits: quantizer.grid.bits, rows: tensor.rowCount, columns: tensor.columnCount,
+          groupCount: quantizer.grid.groupCount(columns: tensor.columnCount), hasZeroPoints: !quantizer.grid.isSymmetric,
+          hasGroupIndex: false)
+      }
+    default: return nil
     }
   }
 
@@ -201,8 +255,14 @@ struct OutputLayout {
     switch layout {
     case .huggingFace:
       let output = try SafetensorsOutput(steps, maximumShardSize: options.maximumShardSize ?? 5_000_000_000)
-      let configuration = OutputConfiguration.document(checkpoint, target: options.target, selection: selection)
+      let quantization = try quantizationDocument(steps, checkpoint, selection)
+      let configuration = OutputConfiguration.document(
+        checkpoint, target: options.target, selection: selection, quantization: quantization)
       var documents = [Self.document("config.json", configuration)]
+      // What AutoGPTQ and its followers read.
+      if let quantization, quantization["quant_method"]?.string == "gptq" {
+        documents.append(Self.document("quantize_config.json", quantization))
+      }
       if let index = output.plan.index {
         documents.append(.init(name: SafetensorsIndex.fileName, bytes: Array(index.serialized().utf8)))
       }
@@ -237,7 +297,9 @@ struct OutputLayout {
           size: options.maximumShardSize.map { ByteSize($0) }, tensorCount: options.maximumShardTensors))
       return (output, [])
     case .compact:
-      let configuration = OutputConfiguration.document(checkpoint, target: options.target, selection: selection)
+      let configuration = OutputConfiguration.document(
+        checkpoint, target: options.target, selection: selection,
+        quantization: try quantizationDocument(steps, checkpoint, selection))
       let files =
         checkpoint.sidecars.map { CompactOutput.InsideFile(name: $0.name, content: .sidecar($0)) }
         + tokenizerDocuments.map { CompactOutput.InsideFile(name: $0.name, content: .bytes($0.bytes)) }
@@ -247,6 +309,18 @@ struct OutputLayout {
         recordsInput: options.sumsFiles)
       return (output, [])
     }
+  }
+
+  /// `quantization_config` where it is made anew for integers; nil where it is not.
+  private func quantizationDocument(
+    _ steps: [PlannedStep], _ checkpoint: Checkpoint, _ selection: ModuleSelection
+  ) throws -> JSONValue? {
+    if let integers {
+      return QuantizationConfiguration.document(
+        for: .init(grid: integers.grid, layout: layout == .compact ? integers.documentLayout : integers.layout),
+        kept: selection.kept)
+    }
+    return try integerForms.document(checkpoint)
   }
 
   /// Groups of int4 codes lie within a shard.

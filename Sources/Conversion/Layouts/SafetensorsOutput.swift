@@ -5,11 +5,22 @@ internal import Tensors
 /// A Hugging Face directory: safetensors shards with an index.
 public struct SafetensorsOutput: PlannedOutput {
   public let plan: ShardPlan
+  /// Steps whose codes are packed in words.
+  private let packed: [PackedStep]
+  /// What is stored for the canonical names of packed weights.
+  private let storedNames: [String: String]
 
   /// - Parameter steps: a step's tensors, a weight and its scales, stay in one shard.
   init(_ steps: [PlannedStep], maximumShardSize: UInt64) throws {
+    let packed = steps.compactMap { PackedStep($0) }
+    self.packed = packed
+    storedNames = Dictionary(
+      packed.flatMap { step in step.parts.compactMap { name, part in step.storedName(part).map { (name, $0) } } },
+      uniquingKeysWith: { first, _ in first })
     let groups = try steps.map { step in
-      try step.written.map { try TensorInfo(name: $0.name, elementType: $0.elementType, shape: $0.shape) }
+      let plain = PackedStep(step) == nil ? step.written : step.companions.map(\.tensor)
+      return try (PackedStep(step)?.tensors() ?? [])
+        + plain.map { try TensorInfo(name: $0.name, elementType: $0.elementType, shape: $0.shape) }
     }
     plan = try ShardPlan(groups: groups, maximumShardSize: ByteSize(maximumShardSize), metadata: ["format": "pt"])
   }
@@ -18,7 +29,8 @@ public struct SafetensorsOutput: PlannedOutput {
     plan.shards.map { PlannedFile(name: $0.fileName, byteCount: $0.layout.fileByteCount) }
   }
 
-  public func places(of tensor: String) -> [PlannedPlace] {
+  public func places(of planned: String) -> [PlannedPlace] {
+    let tensor = storedNames[planned] ?? planned
     for shard in plan.shards {
       guard let offset = shard.layout.fileOffset(of: tensor), let entry = shard.layout.entry(tensor) else { continue }
       return [PlannedPlace(file: shard.fileName, offset: offset, byteCount: entry.info.byteCount)]
@@ -27,7 +39,8 @@ public struct SafetensorsOutput: PlannedOutput {
   }
 
   public func writer(in directory: String) throws -> any OutputWriter {
-    try SafetensorsWriter(creating: plan.shards, in: directory)
+    let writer = try SafetensorsWriter(creating: plan.shards, in: directory)
+    return packed.isEmpty ? writer : try PackingWriter(writer, packed)
   }
 
   public func firstFault(in directory: String, inputDigest: String?) throws -> (file: String, fault: String)? {

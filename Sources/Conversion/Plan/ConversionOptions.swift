@@ -12,6 +12,8 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
   case element(ElementType)
   /// Row-wise FP8 e4m3 by a named recipe.
   case fp8(FP8Recipe)
+  /// Integer codes of 4 bits (weights only) or 8 bits (with int8 activations, or weights only) as `IntegerOptions` say.
+  case integers(bits: Int)
   /// Meta's int4 checkpoints: int4 groups in the layers, int8 embedding and head.
   case int4Meta
   /// A file type of llama.cpp: each tensor gets the type that its mixture says.
@@ -25,6 +27,8 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
     case "bf16", "bfloat16": self = .element(.bf16)
     case "fp8_dynamic": self = .fp8(.fp8)
     case "int4-meta": self = .int4Meta
+    case "int4", "w4a16": self = .integers(bits: 4)
+    case "int8", "w8a8": self = .integers(bits: 8)
     case let name:
       if let recipe = FP8Recipe(rawValue: name) {
         self = .fp8(recipe)
@@ -38,7 +42,7 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
 
   /// All names to show in help.
   public static let names =
-    FP8Recipe.allCases.map(\.rawValue) + ["int4-meta"]
+    FP8Recipe.allCases.map(\.rawValue) + ["int4", "int8", "int4-meta"]
     + GGMLFileType.allCases.filter { $0.defaultType.block != nil }.map(\.rawValue)
     + ["bf16", "f16", "f32"]
 
@@ -47,6 +51,7 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
     case .unchanged: "unchanged"
     case .element(let type): type.rawValue.lowercased()
     case .fp8(let recipe): recipe.rawValue
+    case .integers(let bits): "int\(bits)"
     case .int4Meta: "int4-meta"
     case .ggml(let type): type.rawValue
     }
@@ -78,6 +83,36 @@ public struct TensorTypeOverride: Sendable, Hashable {
   }
 }
 
+/// What `--to int4` and `int8` leave open.
+public struct IntegerOptions: Sendable, Hashable {
+  public enum GroupSize: Sendable, Hashable {
+    case elements(Int)
+    /// A whole row.
+    case channel
+  }
+
+  /// Nil for the default: `mse`, or `gptq` with calibration text.
+  public var method: IntegerMethod?
+  /// Nil for the default: 128 for int4, a row for int8.
+  public var groupSize: GroupSize?
+  public var isAsymmetric: Bool
+  /// Nil for the input's, or compressed-tensors.
+  public var layout: IntegerLayout?
+  /// There is text to calibrate with.
+  public var isCalibrated: Bool
+
+  public init(
+    method: IntegerMethod? = nil, groupSize: GroupSize? = nil, isAsymmetric: Bool = false, layout: IntegerLayout? = nil,
+    isCalibrated: Bool = false
+  ) {
+    self.isCalibrated = isCalibrated
+    self.method = method
+    self.groupSize = groupSize
+    self.isAsymmetric = isAsymmetric
+    self.layout = layout
+  }
+}
+
 /// All that decides the bytes of the output, and the limits of the run, which do not.
 public struct ConversionOptions: Sendable {
   public var target: TargetType
@@ -102,6 +137,7 @@ public struct ConversionOptions: Sendable {
   public var importance: NamedImportanceMatrix?
   /// Losslessly compress a compact file's matrices.
   public var compresses: Bool
+  public var integers: IntegerOptions
 
   /// Threads that convert; the bytes do not depend on it.
   public var threads: Int
@@ -118,7 +154,7 @@ public struct ConversionOptions: Sendable {
     maximumShardSize: UInt64? = nil, maximumShardTensors: Int? = nil, tensorTypes: [TensorTypeOverride] = [],
     allowsRequantizing: Bool = false,
     importance: NamedImportanceMatrix? = nil, compresses: Bool = false,
-    threads: Int = 1, maximumMemory: UInt64 = 4 << 30, force: Bool = false,
+    integers: IntegerOptions = IntegerOptions(), threads: Int = 1, maximumMemory: UInt64 = 4 << 30, force: Bool = false,
     sumsFiles: Bool = true
   ) {
     self.target = target
@@ -132,6 +168,7 @@ public struct ConversionOptions: Sendable {
     self.allowsRequantizing = allowsRequantizing
     self.importance = importance
     self.compresses = compresses
+    self.integers = integers
     self.threads = threads
     self.maximumMemory = maximumMemory
     self.force = force

@@ -1,7 +1,7 @@
-internal import ByteIO
+public import ByteIO
 public import Checkpoints
-internal import Llama
-internal import Quantization
+public import Llama
+public import Quantization
 internal import Tensors
 
 /// What a conversion will do, computed from headers and options alone: for each tensor its inputs, operation and place in
@@ -11,7 +11,7 @@ public struct ConversionPlan: Sendable {
   public let outputPath: String
   public let options: ConversionOptions
   /// One per logical tensor, in model order.
-  public let steps: [PlannedStep]
+  public private(set) var steps: [PlannedStep]
   public let layout: Checkpoint.Layout
   /// Which bytes go where.
   public let output: any PlannedOutput
@@ -53,6 +53,47 @@ public struct ConversionPlan: Sendable {
     warnings = selection.warnings + layout.warnings
   }
 
+  /// The digest of the plan before calibration's results took the inputs' places.
+  private(set) var plannedDigest: String?
+  /// What calibration was done with, for the evidence.
+  private(set) var calibrationFacts: JSONValue?
+
+  /// The linears that calibration has to look at, and how they are to be quantized; nil where there is nothing to do.
+  public var calibration: (quantizer: IntegerQuantizer, roles: Set<TensorRole>)? {
+    var roles: Set<TensorRole> = []
+    var found: IntegerQuantizer?
+    for step in steps {
+      switch step.operation {
+      case .calibrate(let quantizer): found = quantizer
+      case .quantizeGroups(let quantizer) where quantizer.method.isCalibrated: found = quantizer
+      default: continue
+      }
+      roles.insert(step.input.role)
+    }
+    return found.map { ($0, roles) }
+  }
+
+  /// The plan with what calibration has found.
+  /// - Parameters:
+  ///   - tensors: for all steps that are calibrated.
+  ///   - columnWeights: for linears whose search for scales is weighted.
+  ///   - facts: for the evidence.
+  public func calibrated(
+    tensors: [TensorRole: CalibratedTensor], columnWeights: [TensorRole: [Float]], facts: JSONValue
+  ) -> ConversionPlan {
+    var plan = self
+    plan.plannedDigest = digest
+    plan.calibrationFacts = facts
+    plan.steps = steps.map { step in
+      switch step.operation {
+      case .calibrate, .fold: tensors[step.input.role].map { step.bound(to: $0) } ?? step
+      case .quantizeGroups: columnWeights[step.input.role].map { step.weighted(by: $0) } ?? step
+      default: step
+      }
+    }
+    return plan
+  }
+
   /// Where the record and the sum of a single file go.
   var evidencePaths: [String] {
     isSingleFile ? [ConversionRecord.recordSuffix, ConversionRecord.sumSuffix].map { outputPath + $0 } : []
@@ -75,10 +116,12 @@ public struct ConversionPlan: Sendable {
       let bytes = UInt64(step.rowsPerTile * step.rows.rowByteCount)
       let elements = UInt64(min(step.rowsPerTile, step.input.rowCount) * step.input.columnCount)
       return switch step.operation {
-      case .copy: 2 * bytes
+      case .copy, .calibrate, .fold: step.packing == nil ? 2 * bytes : 4 * bytes
       case .convert: 2 * bytes + 8 * elements
       case .quantizeFP8: 2 * bytes + 6 * elements
       case .quantizeIntegers: 2 * bytes + 10 * elements
+      // Codes are packed in a buffer of their own.
+      case .quantizeGroups: 2 * bytes + 10 * elements
       // The self-check takes tiles by what was written, which is less.
       case .quantizeBlocks: 3 * bytes + 14 * max(elements, step.checkedElements)
       }

@@ -13,7 +13,16 @@ struct ModuleSelection {
 
   /// - Throws: `ConversionFailure` when a pattern matches nothing or the model is quantized already.
   init(_ checkpoint: Checkpoint, _ options: ConversionOptions) throws {
-    guard case .fp8(let recipe) = options.target else {
+    let selects: (_ role: TensorRole, _ layerCount: Int) -> Bool
+    var takesOver = false
+    switch options.target {
+    case .fp8(let recipe):
+      selects = {
+        recipe.selectsLinear(inLayer: $0.layer, isFeedForward: $0.isFeedForward, layerCount: $1)
+      }
+      takesOver = Self.isLaidOutAnew(checkpoint, recipe) && options.ignore.isEmpty && options.only.isEmpty
+    case .integers: selects = { role, _ in role.layer != nil }
+    default:
       guard options.ignore.isEmpty && options.only.isEmpty else {
         let reason =
           options.target == .int4Meta
@@ -26,7 +35,6 @@ struct ModuleSelection {
       quantized = options.target == .int4Meta ? try Self.allMatrices(of: checkpoint) : []
       return
     }
-    let takesOver = Self.isLaidOutAnew(checkpoint, recipe) && options.ignore.isEmpty && options.only.isEmpty
     if !takesOver { try Self.refuseQuantized(checkpoint) }
     let modules = checkpoint.tensors.filter { $0.role.isLinear }.map {
       ($0.role, NamingDialect.huggingFace.moduleName(of: $0.role))
@@ -39,8 +47,7 @@ struct ModuleSelection {
     var kept: [String] = []
     var quantized: Set<TensorRole> = []
     for (role, module) in modules {
-      let chosen = recipe.selectsLinear(inLayer: role.layer, isFeedForward: role.isFeedForward, layerCount: layerCount)
-      if chosen && !ignore.matches(module) && (options.only.isEmpty || only.matches(module)) {
+      if selects(role, layerCount) && !ignore.matches(module) && (options.only.isEmpty || only.matches(module)) {
         quantized.insert(role)
       } else {
         kept.append(module)
@@ -48,7 +55,7 @@ struct ModuleSelection {
     }
     guard !quantized.isEmpty else {
       throw ConversionFailure(
-        .usage, "no module is left to quantize with \(recipe.rawValue); change --ignore or --only")
+        .usage, "no module is left to quantize to \(options.target); change --ignore or --only")
     }
     self.kept = kept
     self.quantized = quantized

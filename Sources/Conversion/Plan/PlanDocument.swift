@@ -25,6 +25,7 @@ extension ConversionPlan {
 
   /// SHA-256 of everything that decides the output's bytes.
   public var digest: String {
+    if let plannedDigest { return plannedDigest }
     let decisive: JSONValue = [
       "tool": .string(Toolkit.version),
       "to": .string(options.target.description),

@@ -18,7 +18,8 @@ struct StepBuilder {
     self.selection = selection
   }
 
-  func step(for tensor: LogicalTensor) throws -> PlannedStep {
+  func step(for stored: LogicalTensor) throws -> PlannedStep {
+    let tensor = layout.takenOver(stored)
     let operation = try operation(for: tensor)
     let name = layout.dialect.name(for: tensor.role)
     let type: ElementType =
@@ -26,13 +27,17 @@ struct StepBuilder {
       case .copy: tensor.elementType
       case .convert(let type): type
       case .quantizeFP8: .f8e4m3
-      case .quantizeIntegers: .i8
+      case .quantizeIntegers, .quantizeGroups, .calibrate: .i8
+      case .fold: tensor.elementType
       case .quantizeBlocks(let type): .block(type)
       }
     return PlannedStep(
-      input: tensor, source: inOutputOrder(tensor), operation: operation,
+      input: tensor, source: rowOrder(tensor).map { tensor.permuted(by: $0) } ?? tensor,
+      rowOrder: rowOrder(tensor), operation: operation,
       columnWeights: try columnWeights(of: tensor, operation, name), weight: try planned(name, type, tensor.shape),
       scale: try scale(for: tensor, operation: operation, weightName: name),
+      zeroPoint: try zeroPoint(for: tensor, operation: operation),
+      packing: layout.packing(of: tensor, operation),
       companions: operation == .copy ? try companions(of: tensor) : [])
   }
 
@@ -49,6 +54,14 @@ struct StepBuilder {
     case .fp8(let recipe):
       guard selection.isQuantized(tensor.role), tensor.quantization == nil else { return .copy }
       return .quantizeFP8(recipe, columns: layout.columnsOfOneScale(tensor.role, columns: tensor.columnCount))
+    case .integers:
+      guard let quantizer = layout.integers else { return .copy }
+      let isFitted = quantizer.method.isCalibrated && quantizer.method != .imse
+      guard selection.isQuantized(tensor.role) else {
+        let takesFactors = quantizer.method.scalesChannels && tensor.role.layer != nil && !tensor.role.isLinear
+        return takesFactors ? .fold : .copy
+      }
+      return isFitted ? .calibrate(quantizer) : .quantizeGroups(quantizer)
     case .int4Meta:
       guard selection.isQuantized(tensor.role) else { return .copy }
       return .quantizeIntegers(tensor.role.layer == nil ? .int8Rows : .int4Groups(IntegerRecipe.metaGroupSize))
@@ -71,7 +84,7 @@ struct StepBuilder {
     for tensor: LogicalTensor, operation: PlannedStep.Operation, weightName: String
   ) throws -> PlannedTensor? {
     switch operation {
-    case .convert, .quantizeBlocks: return nil
+    case .convert, .quantizeBlocks, .fold: return nil
     case .copy:
       guard let quantization = tensor.quantization else { return nil }
       return try planned(
@@ -84,7 +97,25 @@ struct StepBuilder {
       return try planned(
         layout.scaleName(tensor.role, of: .i8), IntegerRecipe.scaleType,
         recipe.scaleShape(rows: tensor.rowCount, columns: tensor.columnCount))
+    case .quantizeGroups(let quantizer), .calibrate(let quantizer):
+      return try planned(
+        layout.scaleName(tensor.role, of: .i8), quantizer.scaleType(forWeight: tensor.elementType),
+        [tensor.rowCount, quantizer.grid.groupCount(columns: tensor.columnCount)])
     }
+  }
+
+  private func zeroPoint(for tensor: LogicalTensor, operation: PlannedStep.Operation) throws -> PlannedTensor? {
+    let groups: Int
+    switch operation {
+    case .copy:
+      guard let quantization = tensor.quantization, let zeroPoints = quantization.zeroPoints else { return nil }
+      groups = zeroPoints.rowByteCount
+    case .quantizeGroups(let quantizer) where !quantizer.grid.isSymmetric,
+      .calibrate(let quantizer) where !quantizer.grid.isSymmetric:
+      groups = quantizer.grid.groupCount(columns: tensor.columnCount)
+    default: return nil
+    }
+    return try planned(layout.zeroPointName(tensor.role), .i8, [tensor.rowCount, groups])
   }
 
   private func companions(of tensor: LogicalTensor) throws -> [(rows: RowExpression, tensor: PlannedTensor)] {
@@ -97,6 +128,13 @@ struct StepBuilder {
         tensor: try planned(
           layout.dialect.companionName(of: tensor.role, suffix: suffix), stored.tensor.elementType, stored.tensor.shape)
       )
+    }
+    if layout.layout == .compact, let groups = quantization.columnGroups {
+      companions.append(
+        (
+          .bytes(GroupIndex.bytes(of: groups), rowByteCount: 4),
+          try planned(CompactNames.groupIndexName(of: tensor.role), .i32, [groups.count])
+        ))
     }
     if let adapter = quantization.adapter {
       let names = layout.adapterNames(of: tensor.role)
@@ -111,10 +149,9 @@ struct StepBuilder {
     PlannedTensor(name: name, elementType: type, shape: shape, byteCount: try shape.byteCount(of: type))
   }
 
-  /// Canonical rows in the order of the output's dialect.
-  private func inOutputOrder(_ tensor: LogicalTensor) -> LogicalTensor {
+  /// From canonical rows to the order of the output's dialect.
+  private func rowOrder(_ tensor: LogicalTensor) -> RowPermutation? {
     let dimension = checkpoint.configuration.headDimension
-    guard let permutation = layout.dialect.rowOrder(of: tensor.role, headDimension: dimension) else { return tensor }
-    return tensor.permuted(by: permutation.inverse)
+    return layout.dialect.rowOrder(of: tensor.role, headDimension: dimension)?.inverse
   }
 }

@@ -16,7 +16,8 @@ public struct ConversionRun: Sendable {
   /// Error statistics per planned step; nil for exact copies and plain conversions.
   public let statistics: [QuantizationStatistics?]
 
-  /// For each planned step that makes blocks the CRC-32 of each tile as the quantizer gave it, before it was written.
+  /// For each planned step that makes blocks the CRC-32 of each tile as the quantizer gave it, before it was written; for
+  /// one that makes groups of integers that of each row.
   let checksums: [[UInt32]]
 
   /// Of the input's tokenizer, as ``Checkpoint/tokenizerDigest()`` gives it; nil where keys will be compared.
@@ -128,11 +129,12 @@ public struct ConversionRun: Sendable {
     let tiles = collected.withLock { $0 }
     let results = plan.steps.indices.map { schedule.positions(ofStep: $0).compactMap { tiles[$0] } }
     // Added up in row order, whatever order the threads worked in.
-    let statistics = results.map { tiles in
-      tiles.first.map { first in tiles.dropFirst().reduce(first.statistics) { $0.merged(with: $1.statistics) } }
+    let statistics = zip(plan.steps, results).map { step, tiles in
+      step.measured
+        ?? tiles.first.map { first in tiles.dropFirst().reduce(first.statistics) { $0.merged(with: $1.statistics) } }
     }
     return Results(
-      statistics: statistics, checksums: results.map { $0.compactMap(\.checksum) },
+      statistics: statistics, checksums: results.map { $0.flatMap(\.checksums) },
       tokenizerDigest: tokenizerDigest.withLock { $0 }, inputSums: inputSums.withLock { $0 })
   }
 }

@@ -10,14 +10,16 @@ struct TileWorker: Sendable {
   private var input: [UInt8] = []
   private var output: [UInt8] = []
   private var scales: [UInt8] = []
+  private var zeroPoints: [UInt8] = []
+  private var groups = IntegerQuantizer.Scratch()
   private var floats: [Float] = []
   private var again: [Float] = []
 
   /// What a quantized tile leaves behind.
   struct Result: Sendable {
     let statistics: QuantizationStatistics
-    /// CRC-32 of the blocks that the quantizer made.
-    var checksum: UInt32?
+    /// CRC-32 of what the quantizer made: of all blocks, or of each row's codes, scales and zero points.
+    var checksums: [UInt32] = []
   }
 
   /// - Parameter checksCopies: whether a NaN or infinity in a tensor that stays as it is stops the conversion too.
@@ -28,13 +30,16 @@ struct TileWorker: Sendable {
     let byteCount = rows.count * step.rows.rowByteCount
     try Self.read(step.rows, rows, byteCount, into: &input)
     switch step.operation {
-    case .copy:
+    case .copy, .calibrate, .fold:
       if checksCopies { try Self.checkFinite(input.span.extracting(0..<byteCount).rawBytes, step, rows) }
       try sink.write(
         step.weight.name, at: rows.lowerBound * step.rows.rowByteCount, input.span.extracting(0..<byteCount))
       if tile == 0 {
         if let scale = step.scale, let rows = step.source.quantization?.scales {
           try Self.copy(rows, to: scale.name, of: sink)
+        }
+        if let zeroPoint = step.zeroPoint, let rows = step.source.quantization?.zeroPoints {
+          try Self.copy(rows, to: zeroPoint.name, of: sink)
         }
         for companion in step.companions { try Self.copy(companion.rows, to: companion.tensor.name, of: sink) }
       }
@@ -57,6 +62,8 @@ struct TileWorker: Sendable {
       return Result(statistics: try quantize(step, rows, byteCount, recipe, scaleColumns: columns, into: sink))
     case .quantizeIntegers(let recipe):
       return Result(statistics: try quantize(step, rows, byteCount, recipe, into: sink))
+    case .quantizeGroups(let quantizer):
+      return try quantize(step, rows, byteCount, quantizer, into: sink)
     case .quantizeBlocks(let type):
       return try quantize(step, rows, BlockFormat(type), into: sink)
     }
@@ -65,7 +72,8 @@ struct TileWorker: Sendable {
   /// What belongs to a weight and is small beside it, in pieces of a tile's size.
   private static func copy(_ rows: RowExpression, to name: String, of sink: any TensorSink) throws {
     guard rows.rowByteCount > 0 else { return }
-    let count = max(1, PlannedStep.tileByteCount / rows.rowByteCount)
+    // Zero points of eight rows are in a word.
+    let count = max(8, PlannedStep.tileByteCount / rows.rowByteCount / 8 * 8)
     for start in stride(from: 0, to: rows.rowCount, by: count) {
       let bytes = try rows.bytes(rows: start..<min(start + count, rows.rowCount))
       try sink.write(name, at: start * rows.rowByteCount, bytes.span)
@@ -109,6 +117,37 @@ struct TileWorker: Sendable {
     return statistics
   }
 
+  private mutating func quantize(
+    _ step: PlannedStep, _ rows: Range<Int>, _ byteCount: Int, _ quantizer: IntegerQuantizer, into sink: any TensorSink
+  ) throws -> Result {
+    let columns = step.input.columnCount
+    let count = rows.count * columns
+    let groupCount = quantizer.grid.groupCount(columns: columns)
+    let scaleSize = groupCount * quantizer.scaleType(forWeight: step.input.elementType).bits / 8
+    try Self.checkFinite(input.span.extracting(0..<byteCount).rawBytes, step, rows)
+    try Self.widen(step, rows, input, 0..<byteCount, into: &floats, count)
+    Self.grow(&output, to: count, with: 0)
+    Self.grow(&scales, to: rows.count * scaleSize, with: 0)
+    Self.grow(&zeroPoints, to: rows.count * groupCount, with: 0)
+    let statistics = try Self.quantize(
+      quantizer, floats, step, count, codes: &output, scales: &scales, rows.count * scaleSize, zeroPoints: &zeroPoints,
+      rows.count * groupCount, &groups)
+    try write(step, rows, scaleSize: scaleSize, into: sink)
+    if let zeroPoint = step.zeroPoint {
+      try sink.write(
+        zeroPoint.name, at: rows.lowerBound * groupCount, zeroPoints.span.extracting(0..<rows.count * groupCount))
+    }
+    let checksums = rows.indices.map { row in
+      let index = row - rows.lowerBound
+      return GroupChecksum.ofRow(
+        codes: output.span.extracting(index * columns..<(index + 1) * columns),
+        scales: scales.span.extracting(index * scaleSize..<(index + 1) * scaleSize),
+        zeroPoints: zeroPoints.span.extracting(
+          step.zeroPoint == nil ? 0..<0 : index * groupCount..<(index + 1) * groupCount))
+    }
+    return Result(statistics: statistics, checksums: checksums)
+  }
+
   /// Elements that are widened, quantized and compared at a time: with their blocks they stay in a core's own cache.
   private static let chunkElementCount = 1 << 14
 
@@ -133,7 +172,7 @@ struct TileWorker: Sendable {
     }
     let written = output.span.extracting(0..<rows.count * rowSize)
     try sink.write(step.weight.name, at: rows.lowerBound * rowSize, written)
-    return Result(statistics: statistics, checksum: CRC32.checksum(written))
+    return Result(statistics: statistics, checksums: [CRC32.checksum(written)])
   }
 
   /// Codes and scales of rows, as the last quantization left them.
@@ -214,6 +253,23 @@ struct TileWorker: Sendable {
     return NumberFormat.narrow(values.span.extracting(0..<count), to: type.floatFormat, into: &part)
   }
 
+  private static func quantize(
+    _ quantizer: IntegerQuantizer, _ values: [Float], _ step: PlannedStep, _ count: Int, codes: inout [UInt8],
+    scales: inout [UInt8], _ scaleCount: Int, zeroPoints: inout [UInt8], _ zeroPointCount: Int,
+    _ scratch: inout IntegerQuantizer.Scratch
+  ) throws -> QuantizationStatistics {
+    var codeSpan = codes.mutableSpan
+    var codePart = codeSpan.part(0..<count)
+    var scaleSpan = scales.mutableSpan
+    var scalePart = scaleSpan.part(0..<scaleCount)
+    var zeroSpan = zeroPoints.mutableSpan
+    var zeroPart = zeroSpan.part(0..<zeroPointCount)
+    return try quantizer.quantize(
+      values.span.extracting(0..<count), columns: step.input.columnCount, weightType: step.input.elementType,
+      weights: step.columnWeights ?? [], codes: &codePart, scales: &scalePart, zeroPoints: &zeroPart,
+      scratch: &scratch)
+  }
+
   private static func borrowing<Result>(
     _ codes: inout [UInt8], _ codeCount: Int, _ scales: inout [UInt8], _ scaleCount: Int,
     _ body: (inout MutableSpan<UInt8>, inout MutableSpan<UInt8>) throws -> Result
@@ -223,5 +279,14 @@ struct TileWorker: Sendable {
     var scaleSpan = scales.mutableSpan
     var scalePart = scaleSpan.part(0..<scaleCount)
     return try body(&codePart, &scalePart)
+  }
+}
+
+/// The CRC-32 of all that a row of integer codes is: what the quantizer gave is compared with what is read back.
+enum GroupChecksum {
+  /// - Parameter zeroPoints: empty where there are none.
+  static func ofRow(codes: Span<UInt8>, scales: Span<UInt8>, zeroPoints: Span<UInt8>) -> UInt32 {
+    let sum = CRC32.checksum(scales, startingWith: CRC32.checksum(codes))
+    return CRC32.checksum(zeroPoints, startingWith: sum)
   }
 }

@@ -1,6 +1,7 @@
 internal import ByteIO
 package import Checkpoints
 internal import Kernels
+internal import Llama
 internal import Quantization
 internal import Tensors
 
@@ -11,7 +12,7 @@ internal import Tensors
 package struct ValueCheck: Sendable {
   let step: PlannedStep
   let written: LogicalTensor
-  /// Of each tile of a step that makes blocks, as the quantizer gave it.
+  /// Of each tile of a step that makes blocks, of each row of one that makes groups, as the quantizer gave it.
   let checksums: [UInt32]
 
   package init(step: PlannedStep, written: LogicalTensor, checksums: [UInt32]) {
@@ -53,12 +54,13 @@ package struct ValueCheck: Sendable {
       return
     }
     switch step.operation {
-    case .copy:
+    case .copy, .calibrate, .fold:
       guard before.span.isEqual(to: after) else {
         throw failure("rows from \(rows.lowerBound) on differ from the input")
       }
     case .quantizeFP8(let recipe, let columns): try codes(before, after, rows, recipe, scaleColumns: columns)
     case .quantizeIntegers(let recipe): try codes(before, after, rows, recipe)
+    case .quantizeGroups(let quantizer): try groups(before, after, rows, quantizer)
     case .quantizeBlocks: break
     case .convert(let type): try rounding(before, after, rows, to: type)
     }
@@ -117,7 +119,7 @@ package struct ValueCheck: Sendable {
 
   /// What is carried over beside codes: scales and the like.
   func checkCarriedQuantization(_ digest: ModelDigest.Tensor) throws {
-    guard step.operation == .copy, step.input.quantization != nil else { return }
+    guard step.isTakenOver, step.input.quantization != nil else { return }
     guard try step.input.digest() == digest.digest else { throw failure("its scales differ from the input's") }
   }
 
@@ -137,6 +139,46 @@ package struct ValueCheck: Sendable {
       return (bytes, try WeightScheme.scales(from: bytes, type: quantization.scaleType))
     } catch {
       throw failure("it has bad scales from row \(rows.lowerBound) on: \(error)")
+    }
+  }
+
+  /// Scales are searched for, so that no bound on them holds for every correct quantizer; on codes one does, given the
+  /// scales. In three ways, then: every row's codes, scales and zero points are those that the quantizer gave, by a CRC-32
+  /// taken before they were packed and written; every code is the one next to its weight; and rows all over the tensor are
+  /// quantized again without vectors from input that is read again.
+  private func groups(
+    _ before: [UInt8], _ after: Span<UInt8>, _ rows: Range<Int>, _ quantizer: IntegerQuantizer
+  ) throws {
+    let columns = written.columnCount
+    let (bytes, scales) = try scales(rows, forEach: 1)
+    guard let quantization = written.quantization, !rows.isEmpty else { return }
+    let zeroPoints = try quantization.zeroPoints?.bytes(rows: rows) ?? []
+    let count = quantizer.grid.groupCount(columns: columns)
+    let scaleSize = bytes.count / rows.count
+    let values = try widened(before, rows: rows)
+    for row in rows {
+      let index = row - rows.lowerBound
+      let codes = after.extracting(index * columns..<(index + 1) * columns)
+      let outputRow = step.rowOrder?.inverse.source(of: row) ?? row
+      let sum = GroupChecksum.ofRow(
+        codes: codes, scales: bytes.span.extracting(index * scaleSize..<(index + 1) * scaleSize),
+        zeroPoints: zeroPoints.span.extracting(zeroPoints.isEmpty ? 0..<0 : index * count..<(index + 1) * count))
+      guard sum == checksums[outputRow] else { throw failure("row \(row) differs from what the quantizer gave") }
+      let rowValues = values.span.extracting(index * columns..<(index + 1) * columns)
+      let rowScales = Array(scales[index * count..<(index + 1) * count])
+      let rowZeros =
+        zeroPoints.isEmpty
+        ? [Int8](repeating: 0, count: count)
+        : zeroPoints[index * count..<(index + 1) * count].map { Int8(bitPattern: $0) }
+      if let column = quantizer.firstViolation(rowValues, codes: codes, scales: rowScales, zeroPoints: rowZeros) {
+        throw failure("element \(row * columns + column) has another code than its scale gives it")
+      }
+      guard row % sampleDistance == 0 else { continue }
+      let again = try quantizer.row(
+        rowValues, weightType: step.input.elementType, weights: step.columnWeights ?? [], instructionSet: .scalar)
+      guard again.codes.span.isEqual(to: codes), again.scales[...] == bytes[index * scaleSize..<(index + 1) * scaleSize],
+        again.zeroPoints == rowZeros.map({ UInt8(bitPattern: $0) })
+      else { throw failure("row \(row) differs from what the same weights give again") }
     }
   }
 

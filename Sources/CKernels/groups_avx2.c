@@ -1,0 +1,7 @@
+#include "CKernelsGroups.h"
+#if defined(__x86_64__)
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#define GROUPS_TABLE ck_groups_avx2
+#include "groups.inc"
+#pragma clang attribute pop
+#endif

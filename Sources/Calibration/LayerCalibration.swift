@@ -1,0 +1,243 @@
+internal import ByteIO
+internal import Checkpoints
+internal import Inference
+internal import Kernels
+internal import Llama
+internal import Quantization
+internal import Synchronization
+internal import Tensors
+
+/// One layer: its linears are rounded in the order in which text meets them, each fitted to what the ones before it, already
+/// rounded, make of the text.
+struct LayerCalibration {
+  let layer: Int
+  let tensors: [TensorRole: LogicalTensor]
+  /// The linears that are quantized.
+  let selected: Set<TensorRole>
+  let settings: CalibrationSettings
+  let configuration: LlamaConfiguration
+
+  private var quantizer: IntegerQuantizer { settings.quantizer }
+
+  /// - Parameters:
+  ///   - stream: at the layer's start; behind it in the end.
+  ///   - weights: the layer's are replaced by what became of them.
+  /// - Returns: all that changed.
+  func run(_ stream: inout CalibrationStream, _ weights: inout SubstitutedWeights) throws -> [CalibratedWeight] {
+    var results: [CalibratedWeight] = []
+    var folding = ChannelFolding()
+    if quantizer.method.scalesChannels {
+      folding = try ChannelFoldingSearch(layer: self).folding(stream, weights)
+      for (role, norm) in folding.norms {
+        weights.replace(role, by: norm.values)
+        results.append(
+          CalibratedWeight(
+            role: role,
+            parts: [.init(suffix: "", type: norm.type, shape: [norm.values.count], bytes: norm.bytes)], statistics: nil)
+        )
+      }
+    }
+    for input in LinearInput.allCases {
+      let roles = roles(of: input)
+      if !roles.isEmpty {
+        let inputs = try InputStatistics(stream, input, layer, weights, settings)
+        let feedback = try inputs.gram.map {
+          try ErrorFeedback($0, damping: settings.damping, order: settings.order, threads: settings.threads)
+        }
+        for role in roles {
+          try settings.checkCancellation()
+          let (matrix, result) = try quantize(role, folding, inputs.meanSquares, feedback)
+          weights.replace(role, by: matrix)
+          results.append(result)
+        }
+      }
+      switch input {
+      case .attentionOutput: try stream.pass(through: .attention, layer: layer, weights: weights)
+      case .down: try stream.pass(through: .feedForward, layer: layer, weights: weights)
+      default: break
+      }
+    }
+    return results
+  }
+
+  func roles(of input: LinearInput) -> [TensorRole] {
+    input.linears.map { TensorRole.layer(layer, $0) }.filter(selected.contains)
+  }
+
+  /// The weight in binary32, with the factors of scaled channels.
+  func values(of role: TensorRole, _ folding: ChannelFolding = ChannelFolding()) throws -> [Float] {
+    guard let tensor = tensors[role] else { throw ParseFailure("the tensor is missing", item: role.canonicalText) }
+    var values = try tensor.values(rows: 0..<tensor.rowCount)
+    if let stray = values.firstIndex(where: { !$0.isFinite }) {
+      throw ParseFailure(
+        "element \(stray) is NaN or infinite", item: tensor.rows.storedTensors.first?.tensor.name,
+        advice: "the weights are damaged; repair the checkpoint or download it again")
+    }
+    let columns = tensor.columnCount
+    if let factors = folding.columns[role] {
+      for index in values.indices { values[index] *= factors[index % columns] }
+    }
+    if let factors = folding.rows[role] {
+      for index in values.indices { values[index] *= factors[index / columns] }
+    }
+    return values
+  }
+
+  private func quantize(
+    _ role: TensorRole, _ folding: ChannelFolding, _ meanSquares: [Float], _ feedback: ErrorFeedback?
+  ) throws -> (WeightMatrix, CalibratedWeight) {
+    guard let tensor = tensors[role] else { throw ParseFailure("the tensor is missing", item: role.canonicalText) }
+    let values = try values(of: role, folding)
+    let rounded = RoundedRows(
+      values, columns: tensor.columnCount, weightType: tensor.elementType, quantizer, weights: meanSquares,
+      feedback: feedback, threads: settings.threads)
+    let scaleType = quantizer.scaleType(forWeight: tensor.elementType)
+    var scaleBytes = [UInt8](repeating: 0, count: rounded.scales.count * scaleType.bits / 8)
+    var span = scaleBytes.mutableSpan
+    guard NumberFormat.narrow(rounded.scales.span, to: scaleType.floatFormat, into: &span) == nil else {
+      throw ParseFailure(
+        "a scale passes the range of \(scaleType)", item: tensor.rows.storedTensors.first?.tensor.name,
+        advice: "use --layout compressed-tensors")
+    }
+    let groups = rounded.scales.count / tensor.rowCount
+    var parts = [
+      CalibratedWeight.Part(
+        suffix: CalibratedWeight.codeSuffix, type: .i8, shape: tensor.shape, bytes: rounded.codes),
+      .init(
+        suffix: CalibratedWeight.scaleSuffix, type: scaleType, shape: [tensor.rowCount, groups], bytes: scaleBytes),
+    ]
+    if !quantizer.grid.isSymmetric {
+      parts.append(
+        .init(
+          suffix: CalibratedWeight.zeroPointSuffix, type: .i8, shape: [tensor.rowCount, groups],
+          bytes: rounded.zeroPoints.map { UInt8(bitPattern: $0) }))
+    }
+    return (rounded.matrix, CalibratedWeight(role: role, parts: parts, statistics: rounded.statistics))
+  }
+}
+
+/// What a group of linears sees: the second moments of its inputs.
+struct InputStatistics {
+  /// Σ x·xᵀ; nil for methods that do without.
+  let gram: GramMatrix?
+  /// The mean of x² in each column.
+  let meanSquares: [Float]
+
+  init(
+    _ stream: CalibrationStream, _ input: LinearInput, _ layer: Int, _ weights: SubstitutedWeights,
+    _ settings: CalibrationSettings
+  ) throws {
+    var gram: GramMatrix?
+    var sums: [Double] = []
+    var tokens = 0
+    let forward = settings.forward
+    try stream.visit(input, layer: layer, weights: weights) { rows, columns in
+      tokens += rows.count / columns
+      if settings.quantizer.method.feedsErrorsForward {
+        var sum = gram.take() ?? GramMatrix(size: columns)
+        sum.add(rows.span, tokens: rows.count / columns, threads: settings.threads, kernel: forward.kernel)
+        gram = sum
+      } else {
+        if sums.isEmpty { sums = Array(repeating: 0, count: columns) }
+        for start in stride(from: 0, to: rows.count, by: columns) {
+          for column in 0..<columns { sums[column] += Double(rows[start + column]) * Double(rows[start + column]) }
+        }
+      }
+    }
+    if let gram { sums = gram.diagonal.map(Double.init) }
+    meanSquares = sums.map { Float($0 / Double(max(1, tokens))) }
+    self.gram = gram
+  }
+}
+
+/// The rows of a weight rounded to integers.
+struct RoundedRows {
+  let codes: [UInt8]
+  let scales: [Float]
+  let zeroPoints: [Int8]
+  let statistics: QuantizationStatistics
+  private let columns: Int
+  private let grid: IntegerGrid
+
+  /// Rows whose scales are found at a time.
+  private static let rowsPerTile = 32
+
+  init(
+    _ values: [Float], columns: Int, weightType: ElementType, _ quantizer: IntegerQuantizer, weights: [Float],
+    feedback: ErrorFeedback?, threads: Int
+  ) {
+    let rows = values.count / columns
+    let grid = quantizer.grid
+    (scales, zeroPoints) = Self.parameters(values, columns: columns, weightType, quantizer, weights, threads)
+    let size = grid.groupSize(columns: columns)
+    let (scales, zeroPoints) = (scales, zeroPoints)
+    codes = [UInt8](count: values.count) { codes in
+      if let feedback {
+        feedback.quantize(
+          values.span, rows: rows, scales: scales.span, zeroPoints: zeroPoints.span,
+          groupOfColumn: (0..<columns).map { Int32($0 / size) }, codes: grid.codes, into: &codes, threads: threads)
+      } else {
+        for group in scales.indices {
+          var part = codes.part(group * size..<(group + 1) * size)
+          GroupCodes.quantize(
+            values.span.extracting(group * size..<(group + 1) * size),
+            .init(scale: scales[group], zeroPoint: Float(zeroPoints[group])), codes: grid.codes, into: &part)
+        }
+      }
+    }
+    var measures = GroupCodes.Measures()
+    for group in scales.indices {
+      let part = group * size..<(group + 1) * size
+      GroupCodes.measure(
+        values.span.extracting(part), codes: codes.span.extracting(part),
+        .init(scale: scales[group], zeroPoint: Float(zeroPoints[group])), codes: grid.codes, addingTo: &measures)
+    }
+    let zeroRows = (0..<rows).filter { row in
+      values[row * columns..<(row + 1) * columns].allSatisfy { $0 == 0 }
+    }.count
+    statistics = QuantizationStatistics(
+      rows: rows, zeroRows: zeroRows, saturated: measures.saturated, signalEnergy: measures.signalEnergy,
+      errorEnergy: measures.errorEnergy, elements: values.count, largestError: measures.largestError)
+    self.columns = columns
+    self.grid = grid
+  }
+
+  private static func parameters(
+    _ values: [Float], columns: Int, _ weightType: ElementType, _ quantizer: IntegerQuantizer, _ weights: [Float],
+    _ threads: Int
+  ) -> ([Float], [Int8]) {
+    let rows = values.count / columns
+    let tiles = (rows + rowsPerTile - 1) / rowsPerTile
+    let found = Mutex<[Int: (scales: [Float], zeroPoints: [Int8])]>([:])
+    try? Parallel.forEach(count: tiles, threads: threads) { tile in
+      let part = tile * rowsPerTile * columns..<min((tile + 1) * rowsPerTile, rows) * columns
+      let parameters = quantizer.parameters(
+        values.span.extracting(part), columns: columns, weightType: weightType, weights: weights)
+      found.withLock { $0[tile] = parameters }
+    }
+    let all = found.withLock { $0 }
+    return ((0..<tiles).flatMap { all[$0]?.scales ?? [] }, (0..<tiles).flatMap { all[$0]?.zeroPoints ?? [] })
+  }
+
+  /// For the forward pass: codes where they need no zero points, values in binary32 else.
+  var matrix: WeightMatrix {
+    let rows = codes.count / columns
+    let size = grid.groupSize(columns: columns)
+    guard grid.isSymmetric else {
+      return WeightMatrix(rows: rows, columns: columns, values: values)
+    }
+    return WeightMatrix(
+      rows: rows, columns: columns, format: .i8, bytes: codes,
+      scales: size == columns ? .rowWise(scales) : .blocks(scales, rows: 1, columns: size))
+  }
+
+  var values: [Float] {
+    var values = [Float](repeating: 0, count: codes.count)
+    var span = values.mutableSpan
+    let zeros = zeroPoints.map { UInt8(bitPattern: $0) }
+    GroupCodes.dequantize(
+      rows: codes.span.rawBytes, columns: columns, size: grid.groupSize(columns: columns), groups: nil,
+      scales: scales.span, zeroPoints: zeros.span, into: &span)
+    return values
+  }
+}
