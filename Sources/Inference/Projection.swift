@@ -29,7 +29,7 @@ struct ProjectionInput {
     var scales = [Float](repeating: 0, count: tokens)
     var rows = rounded.mutableSpan
     var factors = scales.mutableSpan
-    FP8Rows.quantizeActivations(
+    ActivationRows.roundToFP8(
       &rows, columns: packed.inputs, upperBound: bound, scales: &factors, instructionSet: settings.instructionSet)
     return PackedActivations(
       rounded.span, tokens: tokens, inputs: packed.inputs, tokenScales: scales, isBF16: true,
