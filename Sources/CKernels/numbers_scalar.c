@@ -172,16 +172,33 @@ static void dequantize_row(const void *codes, enum ck_format format, size_t n, f
   for (size_t i = 0; i < n; i++) dst[i] = ck_load(codes, format, i) * scale;
 }
 
-static float fp8_activations_row(float *x, size_t n, float bound) {
+static float largest_of(const float *x, size_t n) {
   uint32_t largest = 0;
   for (size_t i = 0; i < n; i++) {
     const uint32_t magnitude = bits_of(x[i]) & 0x7FFFFFFF;
     if (magnitude > largest) largest = magnitude;
   }
-  const float capped = float_of(largest) < bound ? float_of(largest) : bound;
-  const float scale = ck_fp8_scale(capped, ck_fp8_arithmetic_floor, ck_format_f32);
+  return float_of(largest);
+}
+
+static void fp8_activations_static(float *x, size_t n, float scale) {
   for (size_t i = 0; i < n; i++) x[i] = ck_float_from_e4m3(ck_e4m3_from_float(x[i] / scale));
+}
+
+static float fp8_activations_row(float *x, size_t n, float bound) {
+  const float largest = largest_of(x, n);
+  const float scale = ck_fp8_scale(largest < bound ? largest : bound, ck_fp8_arithmetic_floor, ck_format_f32);
+  fp8_activations_static(x, n, scale);
   return scale;
+}
+
+static void fp8_activations_groups(float *x, size_t n, size_t group) {
+  for (size_t start = 0; start < n; start += group) {
+    const size_t count = n - start < group ? n - start : group;
+    const float scale = ck_fp8_scale(largest_of(x + start, count), ck_fp8_arithmetic_steps_rounded, ck_format_f32);
+    fp8_activations_static(x + start, count, scale);
+    for (size_t i = start; i < start + count; i++) x[i] *= scale;
+  }
 }
 
 // Not the quantizer run again: the bound that any correct one must keep. A code's neighbours are 2^-3 of it apart (2^-9
@@ -210,5 +227,7 @@ const struct ck_numbers ck_numbers_scalar = {
     .fp8_quantize_row = fp8_quantize_row,
     .dequantize_row = dequantize_row,
     .fp8_activations_row = fp8_activations_row,
+    .fp8_activations_static = fp8_activations_static,
+    .fp8_activations_groups = fp8_activations_groups,
     .fp8_first_violation = ck_fp8_first_violation_scalar,
 };

@@ -11,28 +11,19 @@ public struct CheckpointWeights: ModelWeights {
   public let configuration: LlamaConfiguration
   private let path: String
   private let tensors: [TensorRole: LogicalTensor]
+  private let precisions: [TensorRole: ActivationPrecision]
   private let threads: Int
 
-  /// - Parameter threads: that read a matrix together.
-  /// - Throws: `ParseFailure` when `emulatingActivations` is asked for and the model's activation treatment is none that
-  ///   can be emulated.
-  public init(
-    _ checkpoint: Checkpoint, emulatingActivations: Bool = false, threads: Int = 1
-  ) throws(ParseFailure) {
+  /// - Parameters:
+  ///   - emulatingActivations: matrices say what serving does with their activations.
+  ///   - threads: that read a matrix together.
+  /// - Throws: with `emulatingActivations`, what `activationPrecisions` throws.
+  public init(_ checkpoint: Checkpoint, emulatingActivations: Bool = false, threads: Int = 1) throws {
     self.threads = threads
     configuration = checkpoint.configuration
     path = checkpoint.path
     tensors = Dictionary(checkpoint.tensors.map { ($0.role, $0) }, uniquingKeysWith: { first, _ in first })
-    guard emulatingActivations else { return }
-    for tensor in checkpoint.tensors {
-      switch tensor.quantization?.activations {
-      case nil, ActivationScheme.none?, .dynamicPerToken?: continue
-      case .dynamicPerGroup?, .staticPerTensor?, .dynamicInt8PerToken?:
-        throw ParseFailure(
-          "the model's activations are quantized per group, to integers or with stored scales; emulated are dynamic per-token FP8 ones",
-          file: checkpoint.path, advice: "leave --emulate out")
-      }
-    }
+    precisions = emulatingActivations ? try checkpoint.activationPrecisions() : [:]
   }
 
   public func matrix(_ role: TensorRole, rows range: Range<Int>?) throws -> WeightMatrix {
@@ -61,15 +52,18 @@ public struct CheckpointWeights: ModelWeights {
     }
     return WeightMatrix(
       rows: rows.count, columns: tensor.columnCount, format: tensor.elementType.floatFormat, bytes: bytes,
-      scales: scales, activations: quantization.precision)
+      scales: scales, activations: precision(tensor))
   }
 
   private func widened(_ tensor: LogicalTensor, rows: Range<Int>) throws -> WeightMatrix {
     let bytes = try filled(rows: rows, rowByteCount: 4 * tensor.columnCount) { rows, bytes in
       bytes.copy(from: NumberFormat.bytes(of: try tensor.values(rows: rows)).span)
     }
-    return WeightMatrix(rows: rows.count, columns: tensor.columnCount, format: .f32, bytes: bytes)
+    return WeightMatrix(
+      rows: rows.count, columns: tensor.columnCount, format: .f32, bytes: bytes, activations: precision(tensor))
   }
+
+  private func precision(_ tensor: LogicalTensor) -> ActivationPrecision { precisions[tensor.role] ?? .float32 }
 
   /// Bytes that a thread reads at a time, about: reordering and widening take as much memory beside the matrix.
   static let stripeByteCount = 4 << 20
@@ -131,14 +125,6 @@ extension LogicalTensor {
         == true
   }
 }
-
-extension StoredQuantization {
-  fileprivate var precision: ActivationPrecision {
-    guard case .dynamicPerToken(let bound) = activations else { return .float32 }
-    return .fp8PerToken(upperBound: bound)
-  }
-}
-
 extension WeightMatrix {
   /// The rows of a tensor with integer codes, as they are stored.
   public init(reading tensor: LogicalTensor) throws {

@@ -8,7 +8,7 @@ public struct ForwardSettings: Sendable {
   public var instructionSet: InstructionSet
   /// Of matrix products and attention.
   public var kernel: ProductKernel
-  /// Round activations as the quantized model's serving would (FP8 models: dynamic per-token e4m3).
+  /// Round activations as each matrix says.
   public var emulatesActivations: Bool
   /// Tokens carried through a layer together; whole windows, at least one.
   public var tokensPerChunk: Int

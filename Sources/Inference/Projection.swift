@@ -24,16 +24,42 @@ struct ProjectionInput {
   }
 
   private func activations(_ precision: ActivationPrecision) -> PackedActivations {
-    guard settings.emulatesActivations, case .fp8PerToken(let bound) = precision else { return packed }
+    guard settings.emulatesActivations, precision != .float32 else { return packed }
     var rounded = values
-    var scales = [Float](repeating: 0, count: tokens)
-    var rows = rounded.mutableSpan
-    var factors = scales.mutableSpan
-    FP8Rows.quantizeActivations(
-      &rows, columns: packed.inputs, upperBound: bound, scales: &factors, instructionSet: settings.instructionSet)
+    let scales = precision.round(
+      &rounded, tokens: tokens, columns: packed.inputs, instructionSet: settings.instructionSet)
     return PackedActivations(
-      rounded.span, tokens: tokens, inputs: packed.inputs, tokenScales: scales, isBF16: true,
+      rounded.span, tokens: tokens, inputs: packed.inputs, tokenScales: scales, isBF16: !scales.isEmpty,
       threads: settings.threads, kernel: settings.kernel)
+  }
+}
+
+extension ActivationPrecision {
+  /// Replaces activations `[tokens, columns]` by what serving multiplies.
+  /// - Returns: one factor per token where they were replaced by codes, all of which BF16 holds; else none.
+  fileprivate func round(
+    _ values: inout [Float], tokens: Int, columns: Int, instructionSet: InstructionSet
+  ) -> [Float] {
+    var rows = values.mutableSpan
+    var scales = [Float](repeating: 0, count: tokens)
+    switch self {
+    case .float32: return []
+    case .fp8PerToken(let bound):
+      var factors = scales.mutableSpan
+      ActivationRows.roundToFP8(
+        &rows, columns: columns, upperBound: bound, scales: &factors, instructionSet: instructionSet)
+    case .int8PerToken:
+      var factors = scales.mutableSpan
+      ActivationRows.roundToInt8(&rows, columns: columns, scales: &factors, instructionSet: instructionSet)
+    case .fp8Static(let scale):
+      ActivationRows.roundToFP8(&rows, scale: scale, instructionSet: instructionSet)
+      scales = Array(repeating: scale, count: tokens)
+    case .fp8PerGroup(let size):
+      // A sum over groups has no factor of its own: the factors are multiplied in.
+      ActivationRows.roundToFP8(&rows, columns: columns, groups: size, instructionSet: instructionSet)
+      return []
+    }
+    return scales
   }
 }
 

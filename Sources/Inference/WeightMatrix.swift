@@ -49,6 +49,12 @@ public enum ActivationPrecision: Sendable, Hashable {
   case float32
   /// Dynamic per-token e4m3: scale = max(min(A, upperBound)/448, 1/(448·512)).
   case fp8PerToken(upperBound: Float?)
+  /// Dynamic e4m3 per token and group of so many values: scale = A/448.
+  case fp8PerGroup(Int)
+  /// e4m3 with a stored scale.
+  case fp8Static(scale: Float)
+  /// Dynamic per-token symmetric int8: scale = A/127.5.
+  case int8PerToken
 }
 
 /// Where the forward pass gets its weights from, a layer at a time. Query and key rows are in canonical order, Meta's

@@ -66,22 +66,6 @@ public enum FP8Rows {
     }
   }
 
-  /// Dynamic per-token activations, as FP8 serving computes them: each row is replaced by the values of its e4m3 codes,
-  /// and its scale is max(min(A, upperBound)/448, 1/(448·512)).
-  public static func quantizeActivations(
-    _ rows: inout MutableSpan<Float>, columns: Int, upperBound: Float?, scales: inout MutableSpan<Float>,
-    instructionSet: InstructionSet = .best
-  ) {
-    precondition(rows.count == scales.count * columns, "whole rows")
-    let table = NumberFormat.numbers(instructionSet)
-    rows.withUnsafeMutableBufferPointer { rows in
-      guard let base = rows.baseAddress else { return }
-      for row in 0..<scales.count {
-        scales[row] = table.pointee.fp8_activations_row(base + row * columns, columns, upperBound ?? .infinity)
-      }
-    }
-  }
-
   /// The index of the first element whose code is not within e4m3's rounding of it, nil when all are: the self-check of
   /// what was written, by a bound that any correct quantizer keeps and not by quantizing again.
   public static func firstViolation(

@@ -158,7 +158,7 @@ enum CompressedTensors {
       guard value["strategy"]?.string == "token", value["dynamic"]?.bool == true else {
         throw ParseFailure("\(place) is not dynamic per token, the only kind of int8 activations that is read")
       }
-      return .dynamicInt8PerToken
+      return .dynamicSymmetricInt8PerToken
     }
     let strategy = value["strategy"]?.string
     let dynamic = value["dynamic"]?.bool

@@ -25,6 +25,7 @@ extension ActivationScheme {
     case .dynamicPerToken(let bound?): "fp8 token \(bound)"
     case .dynamicPerGroup(let size): "fp8 group \(size)"
     case .staticPerTensor: "fp8 static"
+    case .dynamicSymmetricInt8PerToken: "int8 symmetric token"
     case .dynamicInt8PerToken: "int8 token"
     }
   }
@@ -35,6 +36,7 @@ extension ActivationScheme {
     case "none": self = .none
     case "fp8 token": self = .dynamicPerToken(upperBound: nil)
     case "fp8 static": self = .staticPerTensor
+    case "int8 symmetric token": self = .dynamicSymmetricInt8PerToken
     case "int8 token": self = .dynamicInt8PerToken
     default:
       let parts = canonicalText.split(separator: " ", omittingEmptySubsequences: false)

@@ -119,6 +119,8 @@ public enum ActivationScheme: Sendable, Hashable {
   case dynamicPerGroup(Int)
   /// e4m3 with one stored scale.
   case staticPerTensor
+  /// int8 with one scale per token, found as it comes: A/127.5. compressed-tensors' W8A8.
+  case dynamicSymmetricInt8PerToken
   /// int8 with one scale and zero point per token, found as they come: Meta's int4 models.
   case dynamicInt8PerToken
 }

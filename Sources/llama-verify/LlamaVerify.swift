@@ -2,6 +2,7 @@ public import ArgumentParser
 internal import ByteIO
 internal import Checkpoints
 public import CommandLineSupport
+public import Inference
 public import Kernels
 public import Verification
 
@@ -61,8 +62,7 @@ struct Verify: ParsableCommand {
       "How products are computed. exact: to float32's accuracy. bf16: both sides rounded to BF16, as BF16 serving does, in about half the time."
   )
   var compute: Compute = .exact
-  @Option(help: "Emulate serving. activations=fp8: dynamic per-token e4m3 activations of FP8 layers.")
-  var emulate: Emulation?
+  @Option(help: ActivationEmulation.help) var emulate: ActivationEmulation?
   @Option(
     help: "Write report.json, report.html, report.md, junit.xml and the scores of every token into this new directory.")
   var report: String?
@@ -72,8 +72,6 @@ struct Verify: ParsableCommand {
   )
   var imatrix: String?
   @OptionGroup(title: "General") var shared: SharedOptions
-
-  enum Emulation: String, ExpressibleByArgument, CaseIterable { case fp8Activations = "activations=fp8" }
 
   func validate() throws {
     guard (2...1 << 20).contains(context ?? 512) else {
@@ -120,8 +118,9 @@ struct Verify: ParsableCommand {
         base: model, candidate: try candidate.map { try Checkpoint(path: $0) }, textPath: text, policy: policy,
         context: context ?? (chat == nil ? 512 : min(8192, model.maximumPositions)), rule: chat == nil ? rule : .chat,
         tokenLimit: tokens,
-        compute: compute, emulatesFP8Activations: emulate == .fp8Activations, threads: shared.threads,
+        compute: compute, emulation: emulate, threads: shared.threads,
         maximumMemory: shared.maximumMemory.bytes)
+      try emulate?.check([request.base] + (request.candidate.map { [$0] } ?? []))
       for note in request.base.notes + (request.candidate?.notes ?? []) { console.remark("warning: \(note)") }
       if let imatrix { return try collect(request, into: imatrix, console, interruption, line) }
       if eachItsOwnTokenizer {
@@ -194,6 +193,29 @@ struct Verify: ParsableCommand {
 }
 
 extension Compute: ExpressibleByArgument {}
+
+extension ActivationEmulation: ExpressibleByArgument {
+  static let help: ArgumentHelp =
+    "Emulate serving: round activations where a quantized model's configuration says that serving does."
+
+  public init?(argument: String) { self.init(canonicalText: argument) }
+
+  public static var allValueStrings: [String] { ["activations"] + allCases.map(\.canonicalText) }
+
+  public static var allValueDescriptions: [String: String] {
+    [
+      "activations": "To whatever it says: activations=model in short.",
+      model.canonicalText: "To whatever it says.",
+      fp8.canonicalText: "To what it says, which must be FP8.",
+      int8.canonicalText: "To what it says, which must be int8.",
+    ]
+  }
+
+  /// - Throws: `UsageFailure` for a model that says something else.
+  func check(_ models: [Checkpoint]) throws {
+    if let sentence = models.lazy.compactMap({ contradiction(of: $0) }).first { throw UsageFailure(sentence) }
+  }
+}
 
 extension ScoringRule: ExpressibleByArgument {
   /// Conversations come by an option of their own.

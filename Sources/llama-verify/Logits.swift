@@ -14,8 +14,7 @@ struct Logits: ParsableCommand {
   @Option(parsing: .upToNextOption, help: "Token ids, the begin-of-text token included if it is wanted.")
   var ids: [Int32]
   @Option(help: "The file to create.") var output: String
-  @Option(help: "Emulate serving. activations=fp8: dynamic per-token e4m3 activations of FP8 layers.")
-  var emulate: Verify.Emulation?
+  @Option(help: ActivationEmulation.help) var emulate: ActivationEmulation?
   @Option(help: "How products are computed. exact: to float32's accuracy. bf16: both sides rounded to BF16.")
   var compute: Compute = .exact
   @OptionGroup(title: "General") var shared: SharedOptions
@@ -27,9 +26,10 @@ struct Logits: ParsableCommand {
   func run() throws {
     let console = shared.console(program: "llama-verify")
     try console.run {
-      let emulates = emulate == .fp8Activations
-      let weights = try CheckpointWeights(try Checkpoint(path: model), emulatingActivations: emulates)
-      let settings = ForwardSettings(threads: shared.threads, compute: compute, emulatesActivations: emulates)
+      let checkpoint = try Checkpoint(path: model)
+      try emulate?.check([checkpoint])
+      let weights = try CheckpointWeights(checkpoint, emulatingActivations: emulate != nil)
+      let settings = ForwardSettings(threads: shared.threads, compute: compute, emulatesActivations: emulate != nil)
       let logits = try FullLogits.compute(ids, weights: weights, settings: settings)
       var bytes: [UInt8] = []
       bytes.reserveCapacity(logits.count * 4)

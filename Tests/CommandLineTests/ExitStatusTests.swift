@@ -34,6 +34,7 @@ struct Misuse: Sendable, CustomTestStringConvertible {
     Misuse(.verify), Misuse(.verify, "IN"), Misuse(.verify, "IN", "IN", "IN", "--text", "t"),
     Misuse(.verify, "IN", "--text", "t", "--context", "1"), Misuse(.verify, "IN", "--text", "t", "--tokens", "0"),
     Misuse(.verify, "IN", "--text", "t", "--compute", "fast"), Misuse(.verify, "IN", "--text", "t", "--emulate", "all"),
+    Misuse(.verify, "IN", "--text", "t", "--emulate", "activations=int4"),
     Misuse(.verify, "logits", "IN", "--output", "OUT"),
   ]
 }

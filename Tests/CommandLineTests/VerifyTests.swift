@@ -78,6 +78,27 @@ struct VerifyTests {
     #expect((report["candidate"] as? [String: Any])?["digest"] as? String == digest)
   }
 
+  @Test("--emulate does what the model says, says so, and refuses what the model contradicts")
+  func emulation() throws {
+    try quantize()
+    var likelihoods: [Double?] = []
+    for way in ["activations=fp8", "activations", "activations=model"] {
+      let outcome = try run(.verify, [tiny, fp8, "--json", "--quiet", "--emulate", way] + short)
+      let report = try #require(outcome.json)
+      let facts = try #require(report["run"] as? [String: Any])
+      #expect(facts["emulate"] as? String == (way == "activations" ? "activations=model" : way))
+      #expect(facts["emulated_activations"] as? [String] == ["fp8 token"])
+      likelihoods.append(report.number("nll", "candidate_per_token"))
+    }
+    #expect(likelihoods[0] != nil && likelihoods.allSatisfy { $0 == likelihoods[0] })
+    let logits = ["logits", fp8, "--ids", "1", "--output", model.beside("logits")]
+    for arguments in [[tiny, fp8] + short, logits] {
+      let outcome = try run(.verify, arguments + ["--emulate", "activations=int8"])
+      #expect(outcome.status == 64 && outcome.stdout == "")
+      #expect(outcome.stderr.contains(fp8) && outcome.stderr.contains("fp8 token"))
+    }
+  }
+
   @Test("A model against itself drifts by exactly nothing and passes the policy lossless")
   func itself() throws {
     let outcome = try run(.verify, [tiny, tiny, "--policy", "lossless", "--json"] + short)

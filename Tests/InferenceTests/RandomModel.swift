@@ -13,7 +13,11 @@ struct RandomModel: ModelWeights {
   private let matrices: [TensorRole: WeightMatrix]
   private let vectors: [TensorRole: [Float]]
 
-  init(_ configuration: LlamaConfiguration, format: FloatFormat = .bf16, seed: UInt64) {
+  /// - Parameter activations: what serving does with what the matrices of these roles multiply.
+  init(
+    _ configuration: LlamaConfiguration, format: FloatFormat = .bf16,
+    activations: [TensorRole: ActivationPrecision] = [:], seed: UInt64
+  ) {
     self.configuration = configuration
     var random = SeededRandom(seed: seed)
     var matrices: [TensorRole: WeightMatrix] = [:]
@@ -36,7 +40,7 @@ struct RandomModel: ModelWeights {
       let scales = (0..<shape[0]).map { _ in (0.7 + abs(random.normal(0.3))) * 1.2 / 60 / Float(shape[1]).squareRoot() }
       matrices[role] = WeightMatrix(
         rows: shape[0], columns: shape[1], format: stored, bytes: bytes, scales: isQuantized ? .rowWise(scales) : .none,
-        activations: isQuantized ? .fp8PerToken(upperBound: nil) : .float32)
+        activations: activations[role] ?? (isQuantized ? .fp8PerToken(upperBound: nil) : .float32))
     }
     self.matrices = matrices
     self.vectors = vectors
@@ -68,22 +72,26 @@ struct RandomModel: ModelWeights {
 
 extension RandomModel {
   /// Logits of every position, `[ids.count][vocabulary]`.
-  func definition(_ ids: [Int32]) throws -> [[Double]] {
+  /// - Parameter emulates: activations are rounded as the matrices say.
+  func definition(_ ids: [Int32], emulates: Bool = false) throws -> [[Double]] {
     let c = configuration
     let embedding = try dense(.tokenEmbedding)
     var hidden = ids.map { embedding[Int($0)] }
     for layer in 0..<c.layerCount {
-      func w(_ role: LayerRole) throws -> [[Double]] { try dense(.layer(layer, role)) }
+      func linear(_ x: [[Double]], _ role: LayerRole) throws -> [[Double]] {
+        let role = TensorRole.layer(layer, role)
+        return product(emulates ? try stored(role).activations.rounded(x) : x, try dense(role))
+      }
       let x = try normed(hidden, .layer(layer, .attentionNorm))
-      let q = turned(product(x, try w(.query)), heads: c.headCount)
-      let k = turned(product(x, try w(.key)), heads: c.keyValueHeadCount)
-      let mixed = attention(q, k, product(x, try w(.value)))
-      hidden = sum(hidden, product(mixed, try w(.attentionOutput)))
+      let q = turned(try linear(x, .query), heads: c.headCount)
+      let k = turned(try linear(x, .key), heads: c.keyValueHeadCount)
+      let mixed = attention(q, k, try linear(x, .value))
+      hidden = sum(hidden, try linear(mixed, .attentionOutput))
       let y = try normed(hidden, .layer(layer, .feedForwardNorm))
-      let gated = zip(product(y, try w(.gate)), product(y, try w(.up))).map { gate, up in
+      let gated = zip(try linear(y, .gate), try linear(y, .up)).map { gate, up in
         zip(gate, up).map { $0 / (1 + exp(-$0)) * $1 }
       }
-      hidden = sum(hidden, product(gated, try w(.down)))
+      hidden = sum(hidden, try linear(gated, .down))
     }
     return product(try normed(hidden, .outputNorm), try dense(.outputHead))
   }

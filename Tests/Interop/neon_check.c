@@ -316,6 +316,11 @@ static void check_numbers(const struct ck_numbers *numbers) {
   }
   numbers->fp8_activations_row(x, N, 1);
   digest("activations", x, 4 * N);
+  // Codes of the row, whose magnitudes are up to 448: anew, most of them beyond the last code.
+  numbers->fp8_activations_static(x, N, 0.3f);
+  digest("static activations", x, 4 * N);
+  numbers->fp8_activations_groups(x, N, 37);
+  digest("activations in groups", x, 4 * N);
   free(x);
 }
 
@@ -390,6 +395,12 @@ static void check_integers(const struct ck_integers *integers) {
     digest("group", codes, n);
     const double measures[] = {(double)group.scale, group.signal, group.error};
     digest("group's measures", measures, sizeof measures);
+    float *const activations = allocate(4 * n);
+    memcpy(activations, x, 4 * n);
+    const float scale = integers->int8_activations_row(activations, n);
+    digest("int8 activations", activations, 4 * n);
+    digest("their scale", &scale, sizeof scale);
+    free(activations);
     integers->add_scaled(x, y, 0.3f, n);
     size_t power = 1;
     while (2 * power <= n) power *= 2;

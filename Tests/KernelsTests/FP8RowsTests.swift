@@ -229,7 +229,7 @@ struct FP8RowsTests {
       var scales = [Float](repeating: 0, count: try golden.shape("input")[0])
       var span = values.mutableSpan
       var scaleSpan = scales.mutableSpan
-      FP8Rows.quantizeActivations(
+      ActivationRows.roundToFP8(
         &span, columns: try golden.shape("input")[1], upperBound: bound, scales: &scaleSpan, instructionSet: level)
       #expect(scales.map(\.bitPattern) == (try golden.floats("\(key).scale")).map(\.bitPattern), "\(key)")
       #expect(

@@ -96,6 +96,18 @@ struct ConfigurationTests {
     return String(decoding: text ?? Data(), as: UTF8.self)
   }
 
+  @Test func activationsHaveTexts() {
+    let schemes: [ActivationScheme] = [
+      .none, .dynamicPerToken(upperBound: nil), .dynamicPerToken(upperBound: 1200), .dynamicPerGroup(128),
+      .staticPerTensor, .dynamicSymmetricInt8PerToken, .dynamicInt8PerToken,
+    ]
+    #expect(Set(schemes.map(\.canonicalText)).count == schemes.count)
+    for scheme in schemes { #expect(ActivationScheme(canonicalText: scheme.canonicalText) == scheme) }
+    for text in ["", "int8", "int8 symmetric", "int8 symmetric token 3"] {
+      #expect(ActivationScheme(canonicalText: text) == nil)
+    }
+  }
+
   @Test func readsStrategies() throws {
     #expect(
       try parse(compressedTensors(#""strategy":"block","block_structure":[128,64]"#)).scheme(forModule: module)?.scheme

@@ -53,6 +53,11 @@ struct ck_numbers {
   void (*dequantize_row)(const void *codes, enum ck_format format, size_t n, float scale, float *dst);
   /// Replaces finite activations by their e4m3 values against scale = max(min(A, bound) / 448, 1 / (448 * 512)).
   float (*fp8_activations_row)(float *x, size_t n, float bound);
+  /// Replaces finite activations by their e4m3 codes' values against a given scale.
+  void (*fp8_activations_static)(float *x, size_t n, float scale);
+  /// Replaces finite activations by code * scale, rounded to binary32, a group of so many after the other; the last may be
+  /// shorter. scale = A / 448 of the group, 2^-23 when that is zero.
+  void (*fp8_activations_groups)(float *x, size_t n, size_t group);
   /// Index of the first element whose code is not within e4m3's rounding of it, or -1.
   ptrdiff_t (*fp8_first_violation)(const void *src, enum ck_format format, size_t n, const uint8_t *codes,
                                    float scale);
@@ -73,6 +78,9 @@ struct ck_integer_range {
 struct ck_integers {
   /// code = clamp(rint(x / scale)) with the quotient in binary32. The elements are finite.
   struct ck_integer_group (*quantize_group)(const float *x, size_t n, struct ck_integer_range range, int8_t *codes);
+  /// Replaces finite activations by their int8 codes against scale = A / 127.5, 2^-23 when that is zero, and returns it:
+  /// code = clamp(rint(x / scale), -128, 127).
+  float (*int8_activations_row)(float *x, size_t n);
   /// Multiplies a row by the normalized Hadamard matrix in Sylvester order; n is a power of two.
   void (*hadamard_row)(float *x, size_t n);
   /// y += factor * a

@@ -18,7 +18,7 @@ public struct IntegerQuantizer: Sendable, Hashable, CustomStringConvertible {
   public var description: String { "\(grid), \(method.rawValue)" }
 
   /// What serving does with the activations: int8 weights that lie one in a byte come with int8 activations.
-  public var activations: ActivationScheme { layout == nil && grid.bits == 8 ? .dynamicInt8PerToken : .none }
+  public var activations: ActivationScheme { layout == nil && grid.bits == 8 ? .dynamicSymmetricInt8PerToken : .none }
 
   /// Rounding to nearest keeps the weights' own type, as the library does; the others' scales are numbers that BF16 holds.
   public func scaleType(forWeight type: ElementType) -> ElementType {

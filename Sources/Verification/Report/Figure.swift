@@ -132,10 +132,15 @@ extension VerificationReport {
       + "\(subject.scoring.name), context \(subject.scoring.context)"
   }
 
+  private var emulatedActivations: String {
+    let found = subject.run.emulatedActivations
+    return found.isEmpty ? "neither model says any" : found.joined(separator: ", ")
+  }
+
   var computeLine: String {
     let run = subject.run
     return "\(run.compute) on \(run.instructionSet), \(run.threads) \(run.threads == 1 ? "thread" : "threads"), "
-      + (run.emulation.map { "emulating \($0)" } ?? "no serving emulation")
+      + (run.emulation.map { "emulating \($0) (\(emulatedActivations))" } ?? "no serving emulation")
       + (run.hasBlocks ? "; ggml blocks dequantized, activations unquantized" : "")
   }
 }

@@ -193,6 +193,9 @@ extension VerificationReport {
     members.set("compute", run.compute)
     members.set("version", run.version)
     members.set("emulate", run.emulation.map { .string($0) } ?? .null)
+    if run.emulation != nil {
+      members.set("emulated_activations", .array(run.emulatedActivations.map { .string($0) }))
+    }
     if run.hasBlocks { members.set("blocks", "dequantized, activations unquantized") }
     return members.object
   }

@@ -19,7 +19,7 @@ struct ForwardRun {
   ) throws {
     let checkpoints = [request.base] + (request.candidate.map { [$0] } ?? [])
     let models = try checkpoints.map {
-      try CheckpointWeights($0, emulatingActivations: request.emulatesFP8Activations, threads: request.threads)
+      try CheckpointWeights($0, emulatingActivations: request.emulation != nil, threads: request.threads)
     }
     plan = try ForwardPlan(
       models, settings: request.forwardSettings(check), windows: windows, maximumMemory: request.maximumMemory)
@@ -56,6 +56,6 @@ struct ForwardRun {
 extension VerificationRequest {
   func forwardSettings(_ check: @escaping @Sendable () throws -> Void) -> ForwardSettings {
     ForwardSettings(
-      threads: threads, compute: compute, emulatesActivations: emulatesFP8Activations, checkCancellation: check)
+      threads: threads, compute: compute, emulatesActivations: emulation != nil, checkCancellation: check)
   }
 }

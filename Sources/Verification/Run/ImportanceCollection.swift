@@ -11,7 +11,7 @@ extension VerificationRequest {
     checkCancellation: @escaping @Sendable () throws -> Void = {}, progress: @escaping Progress = { _, _, _ in }
   ) throws -> (matrix: ImportanceMatrix, tokens: Int) {
     let text = try EvaluationText(self)
-    let weights = try CheckpointWeights(base, threads: threads)
+    let weights = try CheckpointWeights(base, emulatingActivations: emulation != nil, threads: threads)
     let windows = text.windows.windows
     let plan = try ForwardPlan(
       [weights], settings: forwardSettings(checkCancellation), windows: windows,

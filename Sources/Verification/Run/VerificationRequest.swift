@@ -3,7 +3,7 @@ internal import Tensors
 internal import ByteIO
 public import Checkpoints
 internal import Foundation
-internal import Inference
+public import Inference
 public import Kernels
 internal import Tokenizers
 
@@ -23,15 +23,15 @@ public struct VerificationRequest: Sendable {
   public var tokenLimit: Int?
   /// How matrix products are computed.
   public var compute: Compute
-  /// Round activations as FP8 serving does.
-  public var emulatesFP8Activations: Bool
+  /// Round activations as serving does; nil leaves them as they are. The models contradict it nowhere.
+  public var emulation: ActivationEmulation?
   public var threads: Int
   public var maximumMemory: UInt64
 
   public init(
     base: Checkpoint, candidate: Checkpoint?, textPath: String, policy: Policy = .fp8, context: Int = 512,
     rule: ScoringRule = .windows, tokenLimit: Int? = nil, compute: Compute = .exact,
-    emulatesFP8Activations: Bool = false, threads: Int, maximumMemory: UInt64 = 4 << 30
+    emulation: ActivationEmulation? = nil, threads: Int, maximumMemory: UInt64 = 4 << 30
   ) {
     self.base = base
     self.candidate = candidate
@@ -41,7 +41,7 @@ public struct VerificationRequest: Sendable {
     self.rule = rule
     self.tokenLimit = tokenLimit
     self.compute = compute
-    self.emulatesFP8Activations = emulatesFP8Activations
+    self.emulation = emulation
     self.threads = threads
     self.maximumMemory = maximumMemory
   }
@@ -88,7 +88,9 @@ extension VerificationRequest {
       peakRSSBytes: ProcessFacts.peakResidentBytes, bytesRead: ProcessFacts.bytesRead,
       weightPasses: pass.plan.groups.count, memory: MemoryFacts(pass.plan), threads: threads,
       instructionSet: InstructionSet.best.description, compute: compute.rawValue,
-      emulation: emulatesFP8Activations ? "activations=fp8" : nil,
+      emulation: emulation?.canonicalText,
+      emulatedActivations: emulation == nil
+        ? [] : Set(base.activationTexts + (candidate?.activationTexts ?? [])).sorted(),
       hasBlocks: (base.tensors + (candidate?.tensors ?? [])).contains { $0.elementType.block != nil },
       version: Toolkit.version)
     let subject = VerificationReport.Subject(

@@ -119,6 +119,8 @@ public struct RunFacts: Sendable, Equatable {
   public var compute: String
   /// Serving numerics that were emulated, such as `activations=fp8`; nil when none.
   public var emulation: String?
+  /// What serving does with the activations of either model, in words of `ActivationScheme`: that was emulated.
+  public var emulatedActivations: [String]
   /// Whether a model's weights are ggml blocks. They are dequantized and multiply activations as they are, where llama.cpp
   /// rounds activations to 8 bits.
   public var hasBlocks: Bool
@@ -128,7 +130,7 @@ public struct RunFacts: Sendable, Equatable {
   public init(
     seconds: Double, tokensPerSecond: Double, peakRSSBytes: UInt64, bytesRead: UInt64, weightPasses: Int = 1,
     memory: MemoryFacts? = nil, threads: Int, instructionSet: String, compute: String, emulation: String? = nil,
-    hasBlocks: Bool = false, version: String
+    emulatedActivations: [String] = [], hasBlocks: Bool = false, version: String
   ) {
     self.seconds = seconds
     self.tokensPerSecond = tokensPerSecond
@@ -140,6 +142,7 @@ public struct RunFacts: Sendable, Equatable {
     self.instructionSet = instructionSet
     self.compute = compute
     self.emulation = emulation
+    self.emulatedActivations = emulatedActivations
     self.hasBlocks = hasBlocks
     self.version = version
   }
