@@ -7,6 +7,7 @@
 
 #include "CKernelsChecksum.h"
 #include "CKernelsBlocks.h"
+#include "CKernelsFeedback.h"
 #include "CKernelsMath.h"
 #include "CKernelsMemory.h"
 #include "CKernelsNumbers.h"
