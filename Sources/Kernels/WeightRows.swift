@@ -31,6 +31,14 @@ public struct WeightRows: ~Escapable {
     self.blockRows = blockRows
     self.blockColumns = blockColumns
   }
+
+  /// Weights that are float32 already, `[outputs, inputs]`.
+  @_lifetime(copy values)
+  public init(values: Span<Float>, outputs: Int, inputs: Int) {
+    self.init(
+      bytes: values.bytes, format: .f32, outputs: outputs, inputs: inputs, rowScales: nil, blockScales: nil,
+      blockRows: 1, blockColumns: 1)
+  }
 }
 
 /// A `WeightRows` as pointers, for the time of one call.

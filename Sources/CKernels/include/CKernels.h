@@ -8,6 +8,7 @@
 #include "CKernelsChecksum.h"
 #include "CKernelsGroups.h"
 #include "CKernelsBlocks.h"
+#include "CKernelsFeedback.h"
 #include "CKernelsMath.h"
 #include "CKernelsMemory.h"
 #include "CKernelsNumbers.h"
