@@ -1,4 +1,4 @@
-public import Inference
+internal import Inference
 public import Quantization
 internal import Kernels
 
@@ -36,7 +36,7 @@ public struct CalibrationSettings: Sendable {
 
   /// Products in binary32 on any processor, which are the same to the bit: calibrated codes do not depend on the machine.
   var forward: ForwardSettings {
-    let sets = InstructionSet.allCases.filter { $0.isAvailable && $0.multipliesInFloat32 }
+    let sets = InstructionSet.available.filter(\.multipliesInFloat32)
     return ForwardSettings(
       threads: threads, instructionSet: sets.max() ?? .scalar, tokensPerChunk: Self.tokensPerChunk,
       checkCancellation: checkCancellation)

@@ -1,6 +1,7 @@
 internal import ByteIO
 public import Checkpoints
 internal import Inference
+internal import Llama
 internal import Tokenizers
 
 /// The text that weights are fitted to, as windows of token ids.

@@ -168,10 +168,10 @@ struct RoundedRows {
   ) {
     let rows = values.count / columns
     let grid = quantizer.grid
-    (scales, zeroPoints) = Self.parameters(values, columns: columns, weightType, quantizer, weights, threads)
+    let (scales, zeroPoints) = Self.parameters(
+      values, columns: columns, weightType, quantizer, weights, threads)
     let size = grid.groupSize(columns: columns)
-    let (scales, zeroPoints) = (scales, zeroPoints)
-    codes = [UInt8](count: values.count) { codes in
+    let codes = [UInt8](count: values.count) { codes in
       if let feedback {
         feedback.quantize(
           values.span, rows: rows, scales: scales.span, zeroPoints: zeroPoints.span,
@@ -200,6 +200,7 @@ struct RoundedRows {
       errorEnergy: measures.errorEnergy, elements: values.count, largestError: measures.largestError)
     self.columns = columns
     self.grid = grid
+    (self.codes, self.scales, self.zeroPoints) = (codes, scales, zeroPoints)
   }
 
   private static func parameters(

@@ -7,6 +7,12 @@ public struct ShardPlan: Sendable, Hashable {
   public struct Shard: Sendable, Hashable {
     public let fileName: String
     public let layout: SafetensorsLayout
+
+    /// A file by itself, under a name of the caller's.
+    public init(fileName: String, layout: SafetensorsLayout) {
+      self.fileName = fileName
+      self.layout = layout
+    }
   }
 
   public let shards: [Shard]

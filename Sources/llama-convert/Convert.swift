@@ -1,5 +1,6 @@
 public import ArgumentParser
 internal import ByteIO
+internal import Calibration
 internal import Checkpoints
 internal import CommandLineSupport
 public import Conversion
