@@ -27,6 +27,7 @@ def pack(codes, bits):
 
 
 def unpack(words, bits, count):
+    assert words.dtype == numpy.int32
     string = numpy.unpackbits(numpy.ascontiguousarray(words).view(numpy.uint8), axis=-1, bitorder="little")
     planes = string[..., : count * bits].reshape(*words.shape[:-1], count, bits)
     return (planes << numpy.arange(bits, dtype=numpy.uint8)).sum(-1, dtype=numpy.uint8)
@@ -200,10 +201,10 @@ def dequantized(folder, version=None):
     return {name: tensor.float() for name, tensor in plain(folder).items()} | weights
 
 
-# Quantizing by numbers of our own: plain round-to-nearest, scales that F16 holds.
+# Quantizing by numbers of our own: plain round-to-nearest, scales of the type that the layout stores.
 
 
-def round_to_nearest(weight, group_of, symmetric, bits=4):
+def round_to_nearest(weight, group_of, symmetric, bits=4, dtype=torch.float16):
     """Each row's columns of one group share a scale, and where it is not symmetric a zero point from 1 to 2^bits - 1.
 
     0 is left out because readers of GPTQ's version 1 disagree about it: it is stored as 2^bits - 1, to which some add one
@@ -216,7 +217,7 @@ def round_to_nearest(weight, group_of, symmetric, bits=4):
         part = weight[:, group_of == group]
         low, high = numpy.minimum(part.min(1), 0), numpy.maximum(part.max(1), 0)
         scale = numpy.maximum(-low, high) * 2 / highest if symmetric else (high - low) / highest
-        scales[:, group] = numpy.where(scale > 0, scale, 1).astype(numpy.float16)
+        scales[:, group] = torch.from_numpy(numpy.where(scale > 0, scale, 1)).to(dtype).double().numpy()
         if not symmetric:
             zeros[:, group] = numpy.clip(numpy.rint(-low / scales[:, group]), 1, highest)
     codes = numpy.rint(weight / scales[:, group_of]) + zeros[:, group_of]
@@ -231,22 +232,23 @@ def in_activation_order(columns, group_size, seed):
     return group_of
 
 
-def write(source, folder, quantization, quantize):
-    """`source` with its layers' linears replaced by what `quantize(module, weight)` returns; the rest becomes F16."""
+def write(source, folder, quantization, quantize, dtype=torch.float16):
+    """`source` with its layers' linears replaced by what `quantize(module, weight)` returns; the rest becomes `dtype`."""
     folder.mkdir(parents=True)
     for path in source.iterdir():
         if path.suffix != ".safetensors" and path.name != "config.json":
             shutil.copy(path, folder)
     config = json.loads((source / "config.json").read_text())
     spelling = "dtype" if "dtype" in config else "torch_dtype"
-    (folder / "config.json").write_text(json.dumps(config | {spelling: "float16", "quantization_config": quantization}, indent=2))
+    config |= {spelling: str(dtype).removeprefix("torch."), "quantization_config": quantization}
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
     tensors = {}
     for name, tensor in load(source).items():
         module = name.removesuffix(".weight")
         if module.startswith("model.layers.") and module.split(".", 3)[3] in PROJECTIONS:
             tensors |= quantize(module, tensor.float().numpy())
         else:
-            tensors[name] = tensor.to(torch.float16)
+            tensors[name] = tensor.to(dtype)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
     return folder
 
@@ -280,3 +282,24 @@ def write_awq(source, folder, group_size=32):
         return to_awq(round_to_nearest(weight, group_of, symmetric=False), module)
 
     return write(source, folder, quantization, quantize)
+
+
+def write_pack_quantized(source, folder, group_size=32, *, symmetric=True, dtype=torch.bfloat16):
+    weights = {
+        "num_bits": 4, "type": "int", "symmetric": symmetric, "strategy": "group", "group_size": group_size, "dynamic": False,
+    }
+    group = {
+        "targets": ["Linear"], "format": "pack-quantized", "weights": weights, "input_activations": None,
+        "output_activations": None,
+    }
+    quantization = {
+        "quant_method": "compressed-tensors", "format": "pack-quantized", "quantization_status": "compressed",
+        "config_groups": {"group_0": group}, "ignore": ["lm_head"], "kv_cache_scheme": None,
+        "global_compression_ratio": None, "version": "0.20.0",
+    }
+
+    def quantize(module, weight):
+        group_of = contiguous(weight.shape[1], weight.shape[1] // group_size)
+        return to_pack_quantized(round_to_nearest(weight, group_of, symmetric, dtype=dtype), module, dtype)
+
+    return write(source, folder, quantization, quantize, dtype)

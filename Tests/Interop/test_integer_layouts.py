@@ -4,11 +4,13 @@ import json
 
 import numpy
 import pytest
+import reference
 import torch
 from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
 from compressed_tensors.entrypoints.convert import AutoAWQConverter
 from conftest import FIXTURES
 from safetensors.torch import load_file
+from transformers import CompressedTensorsConfig
 
 import integer_layouts as layouts
 from integer_layouts import Linear
@@ -138,6 +140,9 @@ WRITERS = {
     "gptq v2": lambda source, out, **options: layouts.write_gptq(source, out, version=2, symmetric=False, **options),
     "gptq act-order": lambda source, out, **options: layouts.write_gptq(source, out, act_order=True, **options),
     "awq": lambda source, out, **options: layouts.write_awq(source, out, **options),
+    "pack-quantized": lambda source, out, **options: layouts.write_pack_quantized(source, out, **options),
+    "pack-quantized asymmetric": lambda source, out, **options: layouts.write_pack_quantized(
+        source, out, symmetric=False, **options),
 }
 
 
@@ -150,6 +155,18 @@ def test_written_directories_read_back(tmp_path, writer):
         error = (tensor - base[name].float()).norm() / base[name].float().norm()
         # 4 bits of near-normal numbers in groups of 32: 0.07 to 0.1 is usual. F16 drops BF16's subnormals, nothing else.
         assert (0.03 < error < 0.12) if "_proj" in name else error < 1e-3, name
+
+
+@pytest.mark.filterwarnings("ignore:You passed `quantization_config`")
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_written_pack_quantized_loads_in_transformers(tmp_path, symmetric):
+    folder = layouts.write_pack_quantized(MODEL, tmp_path / "out", symmetric=symmetric)
+    options = CompressedTensorsConfig(dequantize=True)
+    theirs = reference.load(folder, torch.bfloat16, quantization_config=options).state_dict()
+    ours = layouts.dequantized(folder)
+    assert theirs.keys() == ours.keys()
+    # The library's product is rounded to the scale's type.
+    assert all(torch.equal(tensor, ours[name].bfloat16()) for name, tensor in theirs.items())
 
 
 def test_a_mislabelled_file_shows_the_other_versions_constant(tmp_path):
