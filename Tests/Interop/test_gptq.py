@@ -249,11 +249,12 @@ def test_what_awq_folds_cancels(request, calibrated, figure, method, heads):
             # 4 bits in groups of 32 leave 0.08 of near-normal weights. Factors make groups uneven, GPTQ shifts errors between
             # columns: three and four times that at most (seen 0.12 and 0.21). Unrelated weights would give 1 and more.
             assert (factors > 0).all() and error < (0.25 if method == "awq" else 0.35), name
-            assert numpy.corrcoef(folded.flatten(), weight.flatten())[0, 1] > 0.95
+            # Each column by itself, by least squares: a factor that something forgot stands here, whatever its size. Errors of
+            # 64 rows and more that do not hang together leave 0.35 / 8 at most, 0.01 is usual.
+            left = (folded * weight).sum(0) / (weight * weight).sum(0)
+            figure(f"{layer}.{name}: spread of what is left of them", left.log().std())
+            assert left.log().std() < 0.045 and left.log().mean().abs() < 0.045, name
             spreads.append(spread)
-            if spread > 0.3:
-                scaled = folded * factors
-                assert relative(scaled / scaled.norm() * weight.norm() - weight, weight) > 0.2, "or the factors were none"
     # Norms of spread 0.8 ask for factors.
     assert max(spreads) > 0.1
     untouched = ("model.norm.weight", "lm_head.weight", "model.embed_tokens.weight")
