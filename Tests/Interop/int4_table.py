@@ -108,8 +108,8 @@ def table(model, results):
 NOTE = """\
 *bits, linears*: stored bits for each weight of the layers' linears, with scales, zero points and shapes. *bits, model*: all
 tensors. The two kinds of files differ in more than the linears: GGUF types also quantize the token embedding and the head
-(q4_k_m keeps the head, or a tied embedding, at 6 bits) and mix types between layers; int4, int8 and fp8 leave embedding and head in
-the model's own type. The rows with embedding and head in BF16 are those to lay beside int4. fp8 and int8 are measured with
+(q4_k_m keeps the head, or a tied embedding, at 6 bits) and mix types between layers; int4, int8 and fp8 leave both in the model's
+own type. The rows with embedding and head in BF16 are those to lay beside int4. fp8 and int8 are measured with
 unrounded activations. Calibrated on text of the same kind that perplexity is measured on; no text is in both parts."""
 
 

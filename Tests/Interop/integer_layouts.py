@@ -56,7 +56,8 @@ class Linear:
         return bool((self.zeros == 1 << (self.bits - 1)).all())
 
     def equals(self, other):
-        return all(numpy.array_equal(getattr(self, name), getattr(other, name)) for name in ("codes", "scales", "zeros", "group_of"))
+        names = ("codes", "scales", "zeros", "group_of")
+        return all(numpy.array_equal(getattr(self, name), getattr(other, name)) for name in names)
 
 
 def contiguous(columns, groups):

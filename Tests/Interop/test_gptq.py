@@ -274,7 +274,8 @@ def test_awq_lowers_the_error_of_outputs(programs, calibrated, model, sample, fi
             for name in ATTENTION + FEED_FORWARD:
                 folded, _, weight = linears[name]
                 hessian = textbook.hessian(inputs[f"model.layers.{layer}.{name}"])
-                sums[method] += textbook.output_error((folded - weight).numpy(), hessian) / textbook.output_error(weight.numpy(), hessian)
+                whole = textbook.output_error(weight.numpy(), hessian)
+                sums[method] += textbook.output_error((folded - weight).numpy(), hessian) / whole
     figure("AWQ's error to RTN's", sums["awq"] / sums["rtn"])
     assert sums["awq"] < 0.95 * sums["rtn"]
 

@@ -67,7 +67,8 @@ def int4(method, symmetric, group, *others):
 def ids_of(model, count=128):
     encoder = Tokenizer.from_file(str(model / "tokenizer.json"))
     config = json.loads((model / "config.json").read_text())
-    return [config["bos_token_id"], *encoder.encode((FIXTURES / "eval.txt").read_text(), add_special_tokens=False).ids[: count - 1]]
+    ids = encoder.encode((FIXTURES / "eval.txt").read_text(), add_special_tokens=False).ids
+    return [config["bos_token_id"], *ids[: count - 1]]
 
 
 def with_weights(base, weights):
@@ -584,24 +585,20 @@ PACKED_DAMAGE = {
     "group of another size": declare(group_size=64),
     "channels that are groups": declare(strategy="channel", group_size=None),
 }
+DAMAGE = {
+    "gptq asymmetric": GPTQ_DAMAGE, "awq": AWQ_DAMAGE, "pack-quantized asymmetric": PACKED_DAMAGE,
+}
 HOSTILE = [
-    pytest.param(lambda folder: layouts.write_gptq(SMALL, folder, symmetric=False), damage, id=f"gptq: {name}")
-    for name, damage in GPTQ_DAMAGE.items()
-] + [
-    pytest.param(lambda folder: layouts.write_awq(SMALL, folder), damage, id=f"awq: {name}")
-    for name, damage in AWQ_DAMAGE.items()
-] + [
-    pytest.param(lambda folder: layouts.write_pack_quantized(SMALL, folder, symmetric=False), damage, id=f"pack-quantized: {name}")
-    for name, damage in PACKED_DAMAGE.items()
+    pytest.param(layout, damage, id=f"{layout}: {name}") for layout, cases in DAMAGE.items() for name, damage in cases.items()
 ]
 
 
-@pytest.mark.parametrize("write, damage", HOSTILE)
-def test_contradictions_are_named(programs, tmp_path, write, damage):
+@pytest.mark.parametrize("layout, damage", HOSTILE)
+def test_contradictions_are_named(programs, tmp_path, layout, damage):
     """65, the tensor's module and file or config.json in the message, and nothing under the output's name or beside it.
     Undamaged, the same files are read: test_every_layout_is_read."""
     folder, outputs = tmp_path / "in", tmp_path / "outputs"
-    write(folder)
+    WRITTEN[layout](SMALL, folder)
     damage(folder)
     outputs.mkdir()
     assert not programs.accepts(folder)
