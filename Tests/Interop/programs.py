@@ -72,3 +72,9 @@ class Programs:
         rows = self.run("llama-verify", "tokenize", model, stdin=lines).stdout.split("\n")
         assert len(rows) == len(texts) + 1 and rows[-1] == ""
         return [list(map(int, row.split())) for row in rows[:-1]]
+
+    def windows(self, model, text, context):
+        """The protocol `windows`: begin-of-text and the next context - 1 tokens; the last window may be shorter."""
+        (ids,) = self.tokenize(model, [text.read_text()])
+        begin = json.loads((model / "config.json").read_text())["bos_token_id"]
+        return [[begin, *ids[start : start + context - 1]] for start in range(0, len(ids), context - 1)]

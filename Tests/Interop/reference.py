@@ -24,6 +24,24 @@ def nll(model, ids, beginning):
     return torch.nn.functional.cross_entropy(predicted, window[1:], reduction="none").numpy()
 
 
+@torch.inference_mode()
+def inputs(model, windows):
+    """What each linear of the layers multiplies, name → [tokens, in]: all tokens of all windows."""
+    found, hooks = {}, []
+
+    def hook(name):
+        return lambda _, arguments: found.setdefault(name, []).append(arguments[0][0])
+
+    for name, module in model.named_modules():
+        if name.endswith("_proj"):
+            hooks.append(module.register_forward_pre_hook(hook(name)))
+    for window in windows:
+        model(torch.tensor([window]))
+    for handle in hooks:
+        handle.remove()
+    return {name: torch.cat(parts).double().numpy() for name, parts in found.items()}
+
+
 def without_activation_quantization(model):
     """compressed-tensors rounds the inputs of its linears; from here on it only expands their weights."""
     for module in model.modules():
