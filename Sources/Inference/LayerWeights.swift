@@ -70,8 +70,8 @@ struct EmbeddingReader {
 }
 
 extension WeightMatrix {
-  /// All elements in binary32, scales applied.
-  var values: [Float] {
+  /// All elements in binary32, `[rows, columns]`, scales applied: each product is rounded once.
+  public var values: [Float] {
     var out = NumberFormat.widened(bytes.span.rawBytes, from: format)
     switch scales {
     case .none: break

@@ -1,6 +1,6 @@
 import Checkpoints
 import Foundation
-@testable import Inference
+import Inference
 import Kernels
 import Llama
 import Support

@@ -1,10 +1,9 @@
 import ByteIO
 import Kernels
+import Quantization
 import Support
 import Tensors
 import Testing
-
-@testable import Quantization
 
 /// Codes, scales and zero points of a matrix.
 private struct Quantized: Equatable {
@@ -90,14 +89,14 @@ struct IntegerQuantizerTests {
       groupCount: golden.grid.groupCount(columns: shape[1]), hasZeroPoints: !golden.grid.isSymmetric,
       hasGroupIndex: false)
     var stored = MemoryWords()
-    try packed.write(.codes, rows: 0..<shape[0], found.codes.map { UInt8(bitPattern: $0) }.span, scaleType: .bf16) {
+    let codes = found.codes.map { UInt8(bitPattern: $0) }
+    try packed.write(.codes, rows: 0..<shape[0], codes.span, scaleType: .bf16) {
       stored.put($0, $1, $2)
     }
     #expect(stored["weight_packed"] == (try file.bytes("weight_packed")))
     guard !golden.grid.isSymmetric else { return }
-    try packed.write(
-      .zeroPoints, rows: 0..<shape[0], found.zeroPoints.map { UInt8(bitPattern: $0) }.span, scaleType: .bf16
-    ) { stored.put($0, $1, $2) }
+    let zeroPoints = found.zeroPoints.map { UInt8(bitPattern: $0) }
+    try packed.write(.zeroPoints, rows: 0..<shape[0], zeroPoints.span, scaleType: .bf16) { stored.put($0, $1, $2) }
     #expect(stored["weight_zero_point"] == (try file.bytes("weight_zero_point")))
   }
 
@@ -135,9 +134,9 @@ struct IntegerQuantizerTests {
     #expect((-8...7).contains(Int(best.zeroPoints[0])))
   }
 
-  /// A constant c = s · k with k among the codes: rtn puts a positive one between codes (7.5 → 7), a negative one on −7.5 →
-  /// −8; the search finds a scale without error in the BF16 grid.
-  @Test("A constant group is held exactly by the search", arguments: [Float(0.875), -0.5, 3.5])
+  /// A constant c = s · k with k among the codes: rtn puts a positive one between codes (7.5 → 7), a negative one, where c/7.5
+  /// is a power of two and the quotient exactly −7.5, on −8; the search finds a scale without error in the BF16 grid.
+  @Test("A constant group is held exactly by the search", arguments: [Float(0.875), -0.9375, 3.5])
   func constant(_ value: Float) throws {
     let group = [Float](repeating: value, count: 4)
     let rounded = try Quantized(group, columns: 4, symmetric4, .rtn, type: .f32)
@@ -195,7 +194,7 @@ struct IntegerQuantizerTests {
     }
   }
 
-  @Test("The same codes on every instruction set", arguments: InstructionSet.allCases.filter(\.isAvailable))
+  @Test("The same codes on every instruction set", arguments: InstructionSet.available)
   func sameBytes(_ instructionSet: InstructionSet) throws {
     var random = SeededRandom(seed: 21)
     for columns in [37, 96, 1100] {

@@ -1,10 +1,9 @@
 import ByteIO
 import Kernels
+import Quantization
 import Support
 import Tensors
 import Testing
-
-@testable import Quantization
 
 @Suite("Integer codes in words")
 struct PackedWeightTests {
