@@ -15,7 +15,9 @@ final class CalibrationStore {
   /// - Parameter identity: of everything that decides the bytes. What another calibration left is cleared.
   init(for output: String, identity: String) throws {
     directory = try StagedDirectory(resuming: output, suffix: ".calibration") { path in
-      guard let bytes = try? ReadableFile.contents(of: path + "/" + Self.manifestName, limit: 1 << 16) else { return false }
+      guard let bytes = try? ReadableFile.contents(of: path + "/" + Self.manifestName, limit: 1 << 16) else {
+        return false
+      }
       return bytes == Array(identity.utf8)
     }
     let manifest = directory.file(Self.manifestName)

@@ -28,7 +28,8 @@ public struct CalibrationText: Sendable {
     let bytes = try ReadableFile.contents(of: path, limit: 1 << 30)
     guard let tokenizer = try checkpoint.tokenizer() else {
       throw ParseFailure(
-        "there is no tokenizer", file: checkpoint.path, advice: "put tokenizer.json or tokenizer.model beside the weights"
+        "there is no tokenizer", file: checkpoint.path,
+        advice: "put tokenizer.json or tokenizer.model beside the weights"
       )
     }
     let text = RepairedText(repairing: bytes)

@@ -81,7 +81,8 @@ struct LayerStream {
   /// Lends what the linears behind `input` in layer `layer` multiply, chunk by chunk; hidden states stay as they are.
   /// - Parameter weights: of the layer as they are now.
   func visit(
-    _ input: LinearInput, layer: Int, weights: any ModelWeights, _ body: (_ rows: [Float], _ columns: Int) throws -> Void
+    _ input: LinearInput, layer: Int, weights: any ModelWeights,
+    _ body: (_ rows: [Float], _ columns: Int) throws -> Void
   ) throws {
     switch input {
     case .attention, .feedForward:

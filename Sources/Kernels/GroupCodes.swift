@@ -115,7 +115,8 @@ public enum GroupCodes {
       columns > 0 && size > 0 && codes.byteCount % columns == 0 && values.count == codes.byteCount, "whole rows")
     let rows = codes.byteCount / columns
     let perRow = (columns + size - 1) / size
-    precondition(scales.count == rows * perRow && zeroPoints.isEmpty || zeroPoints.count == scales.count, "a scale per group")
+    precondition(
+      scales.count == rows * perRow && zeroPoints.isEmpty || zeroPoints.count == scales.count, "a scale per group")
     precondition(columnGroups?.count ?? columns == columns, "a group for each column")
     let table = groups(instructionSet)
     codes.withUnsafeBytes { codes in

@@ -103,7 +103,8 @@ enum CompressedTensors {
       // A flag in older files: true means groups.
       let isGrouped = order?.string == "group" || order?.bool == true
       guard order == nil || isGrouped || order?.bool == false || ["static", "weight"].contains(order?.string) else {
-        throw ParseFailure("actorder of \(place) is \(order?.brief ?? ""); read are \"static\", \"weight\" and \"group\"")
+        throw ParseFailure(
+          "actorder of \(place) is \(order?.brief ?? ""); read are \"static\", \"weight\" and \"group\"")
       }
       return .packed(
         .init(

@@ -92,10 +92,12 @@ public struct QuantizationConfiguration: Sendable {
       ignored = IgnoredModules(matching: .boundaries, names)
     case "gptq":
       rules = [try GPTQAndAWQ.gptqRule(document)]
-      ignored = IgnoredModules(matching: .parts, try document.names("modules_to_not_convert") + GPTQAndAWQ.heads(document))
+      ignored = IgnoredModules(
+        matching: .parts, try document.names("modules_to_not_convert") + GPTQAndAWQ.heads(document))
     case "awq":
       rules = [try GPTQAndAWQ.awqRule(document)]
-      ignored = IgnoredModules(matching: .parts, try document.names("modules_to_not_convert") + GPTQAndAWQ.heads(document))
+      ignored = IgnoredModules(
+        matching: .parts, try document.names("modules_to_not_convert") + GPTQAndAWQ.heads(document))
     default:
       throw ParseFailure(
         "quant_method is \"\(method)\"; read are compressed-tensors (float-, int- and pack-quantized), fbgemm_fp8, fp8, gptq and awq",

@@ -16,7 +16,8 @@ struct CalibrationOptions: ParsableArguments {
   var context: Int = CalibrationText.defaultContext
   @Option(help: "gptq: added to the diagonal of the inputs' Gram matrix, in units of its mean.")
   var damping: Double = CalibrationSettings.defaultDamping
-  @Option(name: .customLong("act-order"), help: "gptq: round the inputs that count most first (static), or in order (none).")
+  @Option(
+    name: .customLong("act-order"), help: "gptq: round the inputs that count most first (static), or in order (none).")
   var order: Order = .static
 
   enum Order: String, ExpressibleByArgument, CaseIterable {

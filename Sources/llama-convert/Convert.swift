@@ -60,7 +60,8 @@ struct Convert: ParsableCommand {
   var method: IntegerMethod?
   @Option(
     name: .customLong("group-size"),
-    help: "Elements of a row that share a scale, or channel for a whole row. 128 for int4, channel for int8 when absent.")
+    help:
+      "Elements of a row that share a scale, or channel for a whole row. 128 for int4, channel for int8 when absent.")
   var groupSize: IntegerOptions.GroupSize?
   @Flag(name: .customLong("asymmetric"), help: "Give groups of int4 codes zero points.")
   var isAsymmetric = false
@@ -134,7 +135,8 @@ struct Convert: ParsableCommand {
       maximumShardSize: maximumShardSize?.bytes, maximumShardTensors: maximumShardTensors, tensorTypes: tensorTypes,
       allowsRequantizing: allowsRequantizing,
       importance: try imatrix.map { try NamedImportanceMatrix(path: $0) }, compresses: compresses,
-      integers: IntegerOptions(method: method, groupSize: groupSize, isAsymmetric: isAsymmetric, layout: layout,
+      integers: IntegerOptions(
+        method: method, groupSize: groupSize, isAsymmetric: isAsymmetric, layout: layout,
         isCalibrated: calibration.text != nil),
       threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force, sumsFiles: fileSums)
   }

@@ -200,7 +200,9 @@ struct IntegerQuantizerTests {
     for columns in [37, 96, 1100] {
       let values = (0..<columns).map { _ in Float(random.normal()) }
       let weights = (0..<columns).map { _ in abs(Float(random.normal())) }
-      for (method, isSymmetric) in [(IntegerMethod.mse, true), (.mse, false), (.hqq, true), (.hqq, false), (.imse, true)] {
+      for (method, isSymmetric) in [
+        (IntegerMethod.mse, true), (.mse, false), (.hqq, true), (.hqq, false), (.imse, true),
+      ] {
         let quantizer = IntegerQuantizer(
           grid: IntegerGrid(bits: 4, isSymmetric: isSymmetric, groupSize: nil), method: method,
           layout: .compressedTensors)

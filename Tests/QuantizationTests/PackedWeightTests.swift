@@ -41,7 +41,8 @@ struct PackedWeightTests {
       let width = part == .codes ? item.columns : part == .scales ? 2 * item.groups : item.groups
       let bytes = (0..<item.rows * width).map { _ -> UInt8 in
         part == .scales
-          ? UInt8.random(in: 0...255, using: &random) : UInt8(truncatingIfNeeded: Int.random(in: -half..<half, using: &random))
+          ? UInt8.random(in: 0...255, using: &random)
+          : UInt8(truncatingIfNeeded: Int.random(in: -half..<half, using: &random))
       }
       var words = MemoryWords()
       let step = weight.rowAlignment(part)

@@ -60,7 +60,9 @@ enum IntegerTarget {
         "int8 with int8 activations has one scale for each row and no zero points; for other weights add --layout compressed-tensors (weights only)"
       )
     }
-    if grid.bits == 8, quantizer.layout == .awq { throw ConversionFailure(.usage, "AWQ has codes of 4 bits; use --to int4") }
+    if grid.bits == 8, quantizer.layout == .awq {
+      throw ConversionFailure(.usage, "AWQ has codes of 4 bits; use --to int4")
+    }
     if grid.bits == 8, !grid.isSymmetric { throw ConversionFailure(.usage, "--asymmetric is for int4") }
   }
 
@@ -73,7 +75,8 @@ enum IntegerTarget {
       let advice = (others.map(String.init) + ["channel"]).joined(separator: ", ")
       throw ConversionFailure(
         .usage,
-        "\(name): its \(tensor.columnCount) inputs are no whole number of groups of \(size); use --group-size \(advice)")
+        "\(name): its \(tensor.columnCount) inputs are no whole number of groups of \(size); use --group-size \(advice)"
+      )
     }
     guard let layout = quantizer.layout else { return }
     let packed = PackedWeight(
@@ -101,7 +104,8 @@ struct IntegerForms {
       (layouts, isNew) = ([:], false)
       if options.integers.layout != nil, !options.target.isIntegers {
         throw ConversionFailure(
-          .usage, "--layout says how integer codes lie in safetensors; it needs --to int4, int8, or a model that has such")
+          .usage,
+          "--layout says how integer codes lie in safetensors; it needs --to int4, int8, or a model that has such")
       }
       return
     }
@@ -162,7 +166,8 @@ struct IntegerForms {
     }
     let common = grid(quantization)
     guard coded.allSatisfy({ $0.quantization.map(grid) == common }) else {
-      throw ConversionFailure(.usage, "\(checkpoint.path): its modules differ, and \(layout.rawValue) has one kind for all")
+      throw ConversionFailure(
+        .usage, "\(checkpoint.path): its modules differ, and \(layout.rawValue) has one kind for all")
     }
     let kept = linears.filter { layouts[$0.role] == nil }.map { NamingDialect.huggingFace.moduleName(of: $0.role) }
     guard !layout.isGPTQ || kept.allSatisfy({ $0 == NamingDialect.huggingFace.moduleName(of: .outputHead) }) else {

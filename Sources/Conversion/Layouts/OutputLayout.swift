@@ -210,7 +210,8 @@ struct OutputLayout {
       return quantizer.layout.map {
         PackedWeight(
           layout: $0, bits: quantizer.grid.bits, rows: tensor.rowCount, columns: tensor.columnCount,
-          groupCount: quantizer.grid.groupCount(columns: tensor.columnCount), hasZeroPoints: !quantizer.grid.isSymmetric,
+          groupCount: quantizer.grid.groupCount(columns: tensor.columnCount),
+          hasZeroPoints: !quantizer.grid.isSymmetric,
           hasGroupIndex: false)
       }
     default: return nil

@@ -24,6 +24,9 @@ public struct ConversionPlan: Sendable {
   public let leftBehind: [String]
   public let warnings: [String]
 
+  /// Of a Hugging Face directory.
+  let serving: ServingSizes?
+
   public struct PlannedDocument: Sendable, Equatable {
     public let name: String
     public let bytes: [UInt8]
@@ -50,7 +53,8 @@ public struct ConversionPlan: Sendable {
     let carried = Set(sidecars.map(\.name))
     let dropped = checkpoint.sidecars.filter { !carried.contains($0.name) && !layout.carriesInside($0) }
     leftBehind = checkpoint.leftBehind + dropped.map(\.name)
-    warnings = selection.warnings + layout.warnings
+    serving = layout.layout == .huggingFace ? ServingSizes(steps, checkpoint.configuration) : nil
+    warnings = selection.warnings + layout.warnings + (serving?.warnings ?? [])
   }
 
   /// The digest of the plan before calibration's results took the inputs' places.

@@ -19,6 +19,7 @@ extension ConversionPlan {
       "carried_over": .array(sidecars.map { .string($0.name) }),
       "not_carried_over": .array(leftBehind.map { .string($0) }),
       "warnings": .array(warnings.map { .string($0) }),
+      "tensor_parallel_sizes": serving.map { .array($0.sizes.map { .number(JSONNumber($0)) }) } ?? .null,
       "tensors": .array(tensorEntries),
     ]
   }
@@ -82,6 +83,11 @@ extension ConversionPlan {
     lines.append("reads         \(ByteSize(inputByteCount))")
     lines.append("writes        \(ByteSize(outputByteCount))")
     lines.append("peak memory   about \(ByteSize(peakMemory))")
+    if let serving {
+      lines.append(
+        "serves at     tensor-parallel \(serving.sizes.map(String.init).joined(separator: ", "))"
+          + (serving.limit.map { " (not at \($0))" } ?? ""))
+    }
     if !sidecars.isEmpty { lines.append("carried over  \(sidecars.map(\.name).joined(separator: ", "))") }
     if !leftBehind.isEmpty { lines.append("left behind   \(leftBehind.joined(separator: ", "))") }
     lines.append("plan          \(digest)")

@@ -176,7 +176,8 @@ package struct ValueCheck: Sendable {
       guard row % sampleDistance == 0 else { continue }
       let again = try quantizer.row(
         rowValues, weightType: step.input.elementType, weights: step.columnWeights ?? [], instructionSet: .scalar)
-      guard again.codes.span.isEqual(to: codes), again.scales[...] == bytes[index * scaleSize..<(index + 1) * scaleSize],
+      guard again.codes.span.isEqual(to: codes),
+        again.scales[...] == bytes[index * scaleSize..<(index + 1) * scaleSize],
         again.zeroPoints == rowZeros.map({ UInt8(bitPattern: $0) })
       else { throw failure("row \(row) differs from what the same weights give again") }
     }

@@ -50,12 +50,14 @@ public struct GroupSearch: Sendable, Hashable {
       collect(least, most, into: &scratch)
       let areNothing = weights.indices.allSatisfy { weights[$0] == 0 }
       let (index, _) = GroupCodes.search(
-        values, weights: areNothing ? weights.extracting(0..<0) : weights, scales: scratch.scales, zeroPoints: scratch.zeroPoints, codes: grid.codes,
+        values, weights: areNothing ? weights.extracting(0..<0) : weights, scales: scratch.scales,
+        zeroPoints: scratch.zeroPoints, codes: grid.codes,
         instructionSet: instructionSet)
       return .init(scale: scratch.scales[index], zeroPoint: scratch.zeroPoints[index])
     case .halfQuadratic:
       let start = spanning(least, most)
-      var found = GroupCodes.halfQuadratic(values, from: start, codes: grid.codes, movesScale: grid.isSymmetric, instructionSet: instructionSet)
+      var found = GroupCodes.halfQuadratic(
+        values, from: start, codes: grid.codes, movesScale: grid.isSymmetric, instructionSet: instructionSet)
       found.scale = nearestOnGrid(found.scale)
       found.zeroPoint = clampedZeroPoint(found.zeroPoint)
       return found

@@ -103,7 +103,8 @@ public struct IntegerQuantizer: Sendable, Hashable, CustomStringConvertible {
             halfRange: grid.halfRange, into: &target)
         } else {
           found = search.parameters(
-            part, weights: Self.part(of: weights, group * size..<(group + 1) * size).span, scratch: &scratch.search, instructionSet: instructionSet)
+            part, weights: Self.part(of: weights, group * size..<(group + 1) * size).span, scratch: &scratch.search,
+            instructionSet: instructionSet)
           GroupCodes.quantize(part, found, codes: grid.codes, into: &target, instructionSet: instructionSet)
         }
         let before = measures.signalEnergy

@@ -58,7 +58,8 @@ public struct PackedWeight: Sendable, Hashable {
     case .compressedTensors: return nil
     case .gptq, .gptqV2:
       guard columns % perWord == 0, rows % perWord == 0 else {
-        return "GPTQ packs \(perWord) inputs, and \(perWord) outputs of zero points, in a word; it is [\(rows), \(columns)]"
+        return
+          "GPTQ packs \(perWord) inputs, and \(perWord) outputs of zero points, in a word; it is [\(rows), \(columns)]"
       }
       return nil
     case .awq:
