@@ -72,7 +72,7 @@ struct ChannelFoldingSearch {
     let found = search.best(linears: linears, groupSize: quantizer.grid.groupSize) { values, rows in
       let (scales, zeroPoints) = quantizer.parameters(
         values.span, columns: columns, weightType: weightType, weights: [])
-      return Self.rounded(values, scales, zeroPoints, quantizer.grid, columns: columns)
+      return GroupRounding.values(values, scales, zeroPoints, quantizer.grid, columns: columns)
     }
     guard found.ratio != nil else { return }
     if producer.isLinear {
@@ -154,27 +154,5 @@ struct ChannelFoldingSearch {
       let token = index * sample.tokens / lossTokens
       return sample.rows[token * sample.columns..<(token + 1) * sample.columns]
     }
-  }
-
-  private static func rounded(
-    _ values: [Float], _ scales: [Float], _ zeroPoints: [Int8], _ grid: IntegerGrid, columns: Int
-  ) -> [Float] {
-    let size = grid.groupSize(columns: columns)
-    var codes = [UInt8](repeating: 0, count: values.count)
-    var result = [Float](repeating: 0, count: values.count)
-    var codeSpan = codes.mutableSpan
-    for group in scales.indices {
-      let range = group * size..<(group + 1) * size
-      var part = codeSpan.part(range)
-      GroupCodes.quantize(
-        values.span.extracting(range), .init(scale: scales[group], zeroPoint: Float(zeroPoints[group])),
-        codes: grid.codes, into: &part)
-    }
-    let zeros = zeroPoints.map { UInt8(bitPattern: $0) }
-    var span = result.mutableSpan
-    GroupCodes.dequantize(
-      rows: codes.span.rawBytes, columns: columns, size: size, groups: nil, scales: scales.span,
-      zeroPoints: zeros.span, into: &span)
-    return result
   }
 }

@@ -46,7 +46,7 @@ struct LayerCalibration {
         }
         for role in roles {
           try settings.checkCancellation()
-          let (matrix, result) = try quantize(role, folding, inputs.meanSquares, feedback)
+          let (matrix, result) = try quantize(role, folding, inputs, feedback)
           weights.replace(role, by: matrix)
           results.append(result)
         }
@@ -84,12 +84,16 @@ struct LayerCalibration {
   }
 
   private func quantize(
-    _ role: TensorRole, _ folding: ChannelFolding, _ meanSquares: [Float], _ feedback: ErrorFeedback?
+    _ role: TensorRole, _ folding: ChannelFolding, _ inputs: InputStatistics, _ feedback: ErrorFeedback?
   ) throws -> (WeightMatrix, CalibratedWeight) {
     guard let tensor = tensors[role] else { throw ParseFailure("the tensor is missing", item: role.canonicalText) }
     let values = try values(of: role, folding)
+    let scales = GroupScales(quantizer, weightType: tensor.elementType, columns: tensor.columnCount, settings)
+    // The scores of attention are products of two outputs: clipping that is good for one is not for both.
+    let clips = quantizer.method == .awq && ![.layer(layer, .query), .layer(layer, .key)].contains(role)
     let rounded = RoundedRows(
-      values, columns: tensor.columnCount, weightType: tensor.elementType, quantizer, weights: meanSquares,
+      values, columns: tensor.columnCount, quantizer.grid,
+      parameters: clips ? scales.clipped(values, inputs.blocks) : scales.searched(values, weights: inputs.meanSquares),
       feedback: feedback, threads: settings.threads)
     let scaleType = quantizer.scaleType(forWeight: tensor.elementType)
     var scaleBytes = [UInt8](repeating: 0, count: rounded.scales.count * scaleType.bits / 8)
@@ -118,8 +122,10 @@ struct LayerCalibration {
 
 /// What a group of linears sees: the second moments of its inputs.
 struct InputStatistics {
-  /// Σ x·xᵀ; nil for methods that do without.
+  /// Σ x·xᵀ, for methods that feed errors forward.
   let gram: GramMatrix?
+  /// Of each group's columns alone, for methods that clip.
+  let blocks: [[Float]]
   /// The mean of x² in each column.
   let meanSquares: [Float]
 
@@ -131,9 +137,10 @@ struct InputStatistics {
     var sums: [Double] = []
     var tokens = 0
     let forward = settings.forward
+    let method = settings.quantizer.method
     try stream.visit(input, layer: layer, weights: weights) { rows, columns in
       tokens += rows.count / columns
-      if settings.quantizer.method.feedsErrorsForward {
+      if method.feedsErrorsForward || method == .awq {
         var sum = gram.take() ?? GramMatrix(size: columns)
         sum.add(rows.span, tokens: rows.count / columns, threads: settings.threads, kernel: forward.kernel)
         gram = sum
@@ -146,99 +153,10 @@ struct InputStatistics {
     }
     if let gram { sums = gram.diagonal.map(Double.init) }
     meanSquares = sums.map { Float($0 / Double(max(1, tokens))) }
-    self.gram = gram
-  }
-}
-
-/// The rows of a weight rounded to integers.
-struct RoundedRows {
-  let codes: [UInt8]
-  let scales: [Float]
-  let zeroPoints: [Int8]
-  let statistics: QuantizationStatistics
-  private let columns: Int
-  private let grid: IntegerGrid
-
-  /// Rows whose scales are found at a time.
-  private static let rowsPerTile = 32
-
-  init(
-    _ values: [Float], columns: Int, weightType: ElementType, _ quantizer: IntegerQuantizer, weights: [Float],
-    feedback: ErrorFeedback?, threads: Int
-  ) {
-    let rows = values.count / columns
-    let grid = quantizer.grid
-    let (scales, zeroPoints) = Self.parameters(
-      values, columns: columns, weightType, quantizer, weights, threads)
-    let size = grid.groupSize(columns: columns)
-    let codes = [UInt8](count: values.count) { codes in
-      if let feedback {
-        feedback.quantize(
-          values.span, rows: rows, scales: scales.span, zeroPoints: zeroPoints.span,
-          groupOfColumn: (0..<columns).map { Int32($0 / size) }, codes: grid.codes, into: &codes, threads: threads)
-      } else {
-        for group in scales.indices {
-          var part = codes.part(group * size..<(group + 1) * size)
-          GroupCodes.quantize(
-            values.span.extracting(group * size..<(group + 1) * size),
-            .init(scale: scales[group], zeroPoint: Float(zeroPoints[group])), codes: grid.codes, into: &part)
-        }
-      }
-    }
-    var measures = GroupCodes.Measures()
-    for group in scales.indices {
-      let part = group * size..<(group + 1) * size
-      GroupCodes.measure(
-        values.span.extracting(part), codes: codes.span.extracting(part),
-        .init(scale: scales[group], zeroPoint: Float(zeroPoints[group])), codes: grid.codes, addingTo: &measures)
-    }
-    let zeroRows = (0..<rows).filter { row in
-      values[row * columns..<(row + 1) * columns].allSatisfy { $0 == 0 }
-    }.count
-    statistics = QuantizationStatistics(
-      rows: rows, zeroRows: zeroRows, saturated: measures.saturated, signalEnergy: measures.signalEnergy,
-      errorEnergy: measures.errorEnergy, elements: values.count, largestError: measures.largestError)
-    self.columns = columns
-    self.grid = grid
-    (self.codes, self.scales, self.zeroPoints) = (codes, scales, zeroPoints)
-  }
-
-  private static func parameters(
-    _ values: [Float], columns: Int, _ weightType: ElementType, _ quantizer: IntegerQuantizer, _ weights: [Float],
-    _ threads: Int
-  ) -> ([Float], [Int8]) {
-    let rows = values.count / columns
-    let tiles = (rows + rowsPerTile - 1) / rowsPerTile
-    let found = Mutex<[Int: (scales: [Float], zeroPoints: [Int8])]>([:])
-    try? Parallel.forEach(count: tiles, threads: threads) { tile in
-      let part = tile * rowsPerTile * columns..<min((tile + 1) * rowsPerTile, rows) * columns
-      let parameters = quantizer.parameters(
-        values.span.extracting(part), columns: columns, weightType: weightType, weights: weights)
-      found.withLock { $0[tile] = parameters }
-    }
-    let all = found.withLock { $0 }
-    return ((0..<tiles).flatMap { all[$0]?.scales ?? [] }, (0..<tiles).flatMap { all[$0]?.zeroPoints ?? [] })
-  }
-
-  /// For the forward pass: codes where they need no zero points, values in binary32 else.
-  var matrix: WeightMatrix {
-    let rows = codes.count / columns
-    let size = grid.groupSize(columns: columns)
-    guard grid.isSymmetric else {
-      return WeightMatrix(rows: rows, columns: columns, values: values)
-    }
-    return WeightMatrix(
-      rows: rows, columns: columns, format: .i8, bytes: codes,
-      scales: size == columns ? .rowWise(scales) : .blocks(scales, rows: 1, columns: size))
-  }
-
-  var values: [Float] {
-    var values = [Float](repeating: 0, count: codes.count)
-    var span = values.mutableSpan
-    let zeros = zeroPoints.map { UInt8(bitPattern: $0) }
-    GroupCodes.dequantize(
-      rows: codes.span.rawBytes, columns: columns, size: grid.groupSize(columns: columns), groups: nil,
-      scales: scales.span, zeroPoints: zeros.span, into: &span)
-    return values
+    self.gram = method.feedsErrorsForward ? gram : nil
+    let size = settings.quantizer.grid.groupSize(columns: sums.count)
+    blocks =
+      method == .awq
+      ? stride(from: 0, to: sums.count, by: max(1, size)).map { gram?.block($0..<$0 + size) ?? [] } : []
   }
 }

@@ -64,6 +64,17 @@ public struct GroupSearch: Sendable, Hashable {
     }
   }
 
+  /// Scale and zero point that span a group whose least and largest value are multiplied by `shrink`: what is outside is
+  /// clipped.
+  public func spanning(_ values: Span<Float>, shrink: Float) -> GroupCodes.Parameters {
+    var (least, most): (Float, Float) = (0, 0)
+    for index in values.indices {
+      least = min(least, values[index])
+      most = max(most, values[index])
+    }
+    return least < 0 || most > 0 ? spanning(least * shrink, most * shrink) : .init(scale: 1)
+  }
+
   /// The scale, on the grid, that spans the group, and its zero point.
   private func spanning(_ least: Float, _ most: Float) -> GroupCodes.Parameters {
     let extent = grid.isSymmetric ? max(-least, most) / grid.halfRange : (most - least) / (2 * grid.halfRange)
