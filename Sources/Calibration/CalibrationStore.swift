@@ -61,7 +61,7 @@ final class CalibrationStore {
   ) throws -> [CalibratedTensor] {
     let file = try SafetensorsFile(path: directory.file(fileName(layer)))
     let statistics = try file.metadata["statistics"].map { try JSONValue(parsing: Array($0.utf8)) }
-    return original.compactMap { tensor -> CalibratedTensor? in
+    return try original.compactMap { tensor -> CalibratedTensor? in
       let name = tensor.role.canonicalText
       func rows(_ suffix: String) -> (RowExpression, TensorInfo)? {
         file.info(name + suffix).map { (.stored(StoredRows(source: file, tensor: $0)), $0) }
@@ -73,13 +73,14 @@ final class CalibrationStore {
       }
       guard let (codes, _) = rows(CalibratedWeight.codeSuffix), let (scales, info) = rows(CalibratedWeight.scaleSuffix)
       else { return nil }
+      let groups = try rows(CalibratedWeight.groupSuffix).map { GroupIndex.parsed(try file.bytes(of: $0.1.name)) }
       return CalibratedTensor(
         tensor: LogicalTensor(
           role: tensor.role, shape: tensor.shape, elementType: .i8, rows: codes,
           quantization: StoredQuantization(
             scheme: quantizer.grid.scheme, scales: scales, scaleType: info.elementType, scaleShape: info.shape,
             activations: quantizer.activations, bits: quantizer.grid.bits,
-            zeroPoints: rows(CalibratedWeight.zeroPointSuffix)?.0)),
+            zeroPoints: rows(CalibratedWeight.zeroPointSuffix)?.0, columnGroups: groups)),
         statistics: statistics?[name].flatMap { QuantizationStatistics(document: $0) })
     }
   }
@@ -93,6 +94,8 @@ struct CalibratedWeight {
   static let codeSuffix = " codes"
   static let scaleSuffix = " scales"
   static let zeroPointSuffix = " zero points"
+  /// The group of each column, where groups are not runs of columns.
+  static let groupSuffix = " groups"
 
   struct Part {
     let suffix: String

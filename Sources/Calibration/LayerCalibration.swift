@@ -91,10 +91,14 @@ struct LayerCalibration {
     let scales = GroupScales(quantizer, weightType: tensor.elementType, columns: tensor.columnCount, settings)
     // The scores of attention are products of two outputs: clipping that is good for one is not for both.
     let clips = quantizer.method == .awq && ![.layer(layer, .query), .layer(layer, .key)].contains(role)
+    let order = quantizer.groupsByActivation ? ColumnOrder(inputs.meanSquares) : nil
     let rounded = RoundedRows(
       values, columns: tensor.columnCount, quantizer.grid,
-      parameters: clips ? scales.clipped(values, inputs.blocks) : scales.searched(values, weights: inputs.meanSquares),
-      feedback: feedback, threads: settings.threads)
+      parameters: clips
+        ? scales.clipped(values, inputs.blocks)
+        : scales.searched(
+          order?.ordered(values) ?? values, weights: order?.ordered(inputs.meanSquares) ?? inputs.meanSquares),
+      order: order, feedback: feedback, threads: settings.threads)
     let scaleType = quantizer.scaleType(forWeight: tensor.elementType)
     var scaleBytes = [UInt8](repeating: 0, count: rounded.scales.count * scaleType.bits / 8)
     var span = scaleBytes.mutableSpan
@@ -115,6 +119,11 @@ struct LayerCalibration {
         .init(
           suffix: CalibratedWeight.zeroPointSuffix, type: .i8, shape: [tensor.rowCount, groups],
           bytes: rounded.zeroPoints.map { UInt8(bitPattern: $0) }))
+    }
+    if let groups = rounded.columnGroups {
+      parts.append(
+        .init(
+          suffix: CalibratedWeight.groupSuffix, type: .i32, shape: [groups.count], bytes: GroupIndex.bytes(of: groups)))
     }
     return (rounded.matrix, CalibratedWeight(role: role, parts: parts, statistics: rounded.statistics))
   }

@@ -11,22 +11,27 @@ struct RoundedRows {
   let scales: [Float]
   let zeroPoints: [Int8]
   let statistics: QuantizationStatistics
+  /// For each column its group; nil where groups are runs of columns.
+  let columnGroups: [Int32]?
   private let columns: Int
   private let grid: IntegerGrid
 
-  /// - Parameter parameters: `[rows, groups]` both.
+  /// - Parameters:
+  ///   - parameters: `[rows, groups]` both.
+  ///   - order: in which columns fall into groups; nil for their own.
   init(
     _ values: [Float], columns: Int, _ grid: IntegerGrid, parameters: (scales: [Float], zeroPoints: [Int8]),
-    feedback: ErrorFeedback?, threads: Int
+    order: ColumnOrder?, feedback: ErrorFeedback?, threads: Int
   ) {
     let rows = values.count / columns
     let (scales, zeroPoints) = parameters
+    let groups = order?.groups(of: grid.groupSize(columns: columns))
     let size = grid.groupSize(columns: columns)
     let codes = [UInt8](count: values.count) { codes in
       if let feedback {
         feedback.quantize(
           values.span, rows: rows, scales: scales.span, zeroPoints: zeroPoints.span,
-          groupOfColumn: (0..<columns).map { Int32($0 / size) }, codes: grid.codes, into: &codes, threads: threads)
+          groupOfColumn: groups ?? (0..<columns).map { Int32($0 / size) }, codes: grid.codes, into: &codes, threads: threads)
       } else {
         for group in scales.indices {
           var part = codes.part(group * size..<(group + 1) * size)
@@ -37,10 +42,12 @@ struct RoundedRows {
       }
     }
     var measures = GroupCodes.Measures()
+    // Group by group.
+    let (ordered, orderedCodes) = (order?.ordered(values) ?? values, order?.ordered(codes) ?? codes)
     for group in scales.indices {
       let part = group * size..<(group + 1) * size
       GroupCodes.measure(
-        values.span.extracting(part), codes: codes.span.extracting(part),
+        ordered.span.extracting(part), codes: orderedCodes.span.extracting(part),
         .init(scale: scales[group], zeroPoint: Float(zeroPoints[group])), codes: grid.codes, addingTo: &measures)
     }
     let zeroRows = (0..<rows).filter { row in
@@ -49,6 +56,7 @@ struct RoundedRows {
     statistics = QuantizationStatistics(
       rows: rows, zeroRows: zeroRows, saturated: measures.saturated, signalEnergy: measures.signalEnergy,
       errorEnergy: measures.errorEnergy, elements: values.count, largestError: measures.largestError)
+    columnGroups = groups
     self.columns = columns
     self.grid = grid
     (self.codes, self.scales, self.zeroPoints) = (codes, scales, zeroPoints)
@@ -58,7 +66,7 @@ struct RoundedRows {
   var matrix: WeightMatrix {
     let rows = codes.count / columns
     let size = grid.groupSize(columns: columns)
-    guard grid.isSymmetric else {
+    guard grid.isSymmetric, columnGroups == nil else {
       return WeightMatrix(rows: rows, columns: columns, values: values)
     }
     return WeightMatrix(
@@ -71,9 +79,32 @@ struct RoundedRows {
     var span = values.mutableSpan
     let zeros = zeroPoints.map { UInt8(bitPattern: $0) }
     GroupCodes.dequantize(
-      rows: codes.span.rawBytes, columns: columns, size: grid.groupSize(columns: columns), groups: nil,
-      scales: scales.span, zeroPoints: zeros.span, into: &span)
+      rows: codes.span.rawBytes, columns: columns, size: grid.groupSize(columns: columns),
+      groups: columnGroups, scales: scales.span, zeroPoints: zeros.span, into: &span)
     return values
+  }
+}
+
+/// Columns by how strongly text drives them, the strongest first, the first of equals first.
+struct ColumnOrder {
+  private let columns: [Int]
+
+  init(_ meanSquares: [Float]) {
+    columns = meanSquares.indices.sorted {
+      meanSquares[$0] == meanSquares[$1] ? $0 < $1 : meanSquares[$0] > meanSquares[$1]
+    }
+  }
+
+  /// Rows with their columns in this order.
+  func ordered<Element>(_ rows: [Element]) -> [Element] {
+    stride(from: 0, to: rows.count, by: max(1, columns.count)).flatMap { start in columns.map { rows[start + $0] } }
+  }
+
+  /// For each column the number of its group of `size`.
+  func groups(of size: Int) -> [Int32] {
+    var groups = [Int32](repeating: 0, count: columns.count)
+    for (rank, column) in columns.enumerated() { groups[column] = Int32(rank / size) }
+    return groups
   }
 }
 

@@ -17,13 +17,16 @@ struct CalibrationOptions: ParsableArguments {
   @Option(help: "gptq: added to the diagonal of the inputs' Gram matrix, in units of its mean.")
   var damping: Double = CalibrationSettings.defaultDamping
   @Option(
-    name: .customLong("act-order"), help: "gptq: round the inputs that count most first (static), or in order (none).")
+    name: .customLong("act-order"), 
+    help:
+      "gptq: round the inputs that count most first (static), make groups of inputs that count alike too (group: the layout gets a list of groups), or round them in order (none)."
+  )
   var order: Order = .static
 
   enum Order: String, ExpressibleByArgument, CaseIterable {
-    case `static`, none
+    case `static`, group, none
 
-    var columns: ErrorFeedback.ColumnOrder { self == .static ? .descendingDiagonal : .natural }
+    var columns: ErrorFeedback.ColumnOrder { self == .none ? .natural : .descendingDiagonal }
   }
 
   func validate() throws {

@@ -36,7 +36,8 @@ enum IntegerTarget {
           ? "--method \(method.rawValue) fits weights to text; add --calibrate"
           : "--method \(method.rawValue) looks at weights alone; leave out --calibrate, or choose imse, gptq or awq")
     }
-    let quantizer = IntegerQuantizer(grid: grid, method: method, layout: integerLayout)
+    let quantizer = IntegerQuantizer(
+      grid: grid, method: method, layout: integerLayout, groupsByActivation: wishes.groupsByActivation)
     try check(quantizer, isCompact: layout == .compact)
     for tensor in checkpoint.tensors where tensor.role.isLinear && tensor.role.layer != nil {
       try check(quantizer, tensor, checkpoint)
@@ -54,6 +55,15 @@ enum IntegerTarget {
 
   private static func check(_ quantizer: IntegerQuantizer, isCompact: Bool) throws {
     let grid = quantizer.grid
+    if quantizer.groupsByActivation {
+      guard quantizer.method.feedsErrorsForward, grid.groupSize != nil else {
+        throw ConversionFailure(.usage, "--act-order group is for groups of gptq and awq+gptq")
+      }
+      guard let layout = quantizer.layout, layout != .awq else {
+        throw ConversionFailure(
+          .usage, "--act-order group needs a layout that lists each input's group: compressed-tensors or gptq")
+      }
+    }
     if grid.bits == 8, quantizer.layout == nil, !isCompact, grid.groupSize != nil || !grid.isSymmetric {
       throw ConversionFailure(
         .usage,
@@ -82,7 +92,7 @@ enum IntegerTarget {
     let packed = PackedWeight(
       layout: layout, bits: quantizer.grid.bits, rows: tensor.rowCount, columns: tensor.columnCount,
       groupCount: quantizer.grid.groupCount(columns: tensor.columnCount), hasZeroPoints: !quantizer.grid.isSymmetric,
-      hasGroupIndex: false)
+      hasGroupIndex: quantizer.groupsByActivation)
     if let obstacle = packed.obstacle { throw ConversionFailure(.usage, "\(name): \(obstacle)") }
   }
 }

@@ -212,7 +212,7 @@ struct OutputLayout {
           layout: $0, bits: quantizer.grid.bits, rows: tensor.rowCount, columns: tensor.columnCount,
           groupCount: quantizer.grid.groupCount(columns: tensor.columnCount),
           hasZeroPoints: !quantizer.grid.isSymmetric,
-          hasGroupIndex: false)
+          hasGroupIndex: quantizer.groupsByActivation)
       }
     default: return nil
     }
@@ -255,7 +255,7 @@ struct OutputLayout {
   ) throws -> (any PlannedOutput, [ConversionPlan.PlannedDocument]) {
     switch layout {
     case .huggingFace:
-      let output = try SafetensorsOutput(steps, maximumShardSize: options.maximumShardSize ?? 5_000_000_000)
+      let output = try SafetensorsOutput(steps, options)
       let quantization = try quantizationDocument(steps, checkpoint, selection)
       let configuration = OutputConfiguration.document(
         checkpoint, target: options.target, selection: selection, quantization: quantization)
@@ -318,7 +318,9 @@ struct OutputLayout {
   ) throws -> JSONValue? {
     if let integers {
       return QuantizationConfiguration.document(
-        for: .init(grid: integers.grid, layout: layout == .compact ? integers.documentLayout : integers.layout),
+        for: .init(
+          grid: integers.grid, layout: layout == .compact ? integers.documentLayout : integers.layout,
+          hasGroupIndex: integers.groupsByActivation),
         kept: selection.kept)
     }
     return try integerForms.document(checkpoint)

@@ -11,7 +11,8 @@ public struct SafetensorsOutput: PlannedOutput {
   private let storedNames: [String: String]
 
   /// - Parameter steps: a step's tensors, a weight and its scales, stay in one shard.
-  init(_ steps: [PlannedStep], maximumShardSize: UInt64) throws {
+  init(_ steps: [PlannedStep], _ options: ConversionOptions) throws {
+    let maximumShardSize = options.maximumShardSize ?? 5_000_000_000
     let packed = steps.compactMap { PackedStep($0) }
     self.packed = packed
     storedNames = Dictionary(

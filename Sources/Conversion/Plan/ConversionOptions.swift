@@ -100,11 +100,14 @@ public struct IntegerOptions: Sendable, Hashable {
   public var layout: IntegerLayout?
   /// There is text to calibrate with.
   public var isCalibrated: Bool
+  /// Make groups of inputs that text drives alike (GPTQ's `desc_act`, compressed-tensors' `actorder: group`).
+  public var groupsByActivation: Bool
 
   public init(
     method: IntegerMethod? = nil, groupSize: GroupSize? = nil, isAsymmetric: Bool = false, layout: IntegerLayout? = nil,
-    isCalibrated: Bool = false
+    isCalibrated: Bool = false, groupsByActivation: Bool = false
   ) {
+    self.groupsByActivation = groupsByActivation
     self.isCalibrated = isCalibrated
     self.method = method
     self.groupSize = groupSize

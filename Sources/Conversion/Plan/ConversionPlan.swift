@@ -14,7 +14,7 @@ public struct ConversionPlan: Sendable {
   public private(set) var steps: [PlannedStep]
   public let layout: Checkpoint.Layout
   /// Which bytes go where.
-  public let output: any PlannedOutput
+  public private(set) var output: any PlannedOutput
   /// Files whose bytes are known now: configuration and index.
   public let documents: [PlannedDocument]
   /// The output is one file, whose name the user gave: a GGUF called `NAME.gguf`.
@@ -84,7 +84,7 @@ public struct ConversionPlan: Sendable {
   ///   - facts: for the evidence.
   public func calibrated(
     tensors: [TensorRole: CalibratedTensor], columnWeights: [TensorRole: [Float]], facts: JSONValue
-  ) -> ConversionPlan {
+  ) throws -> ConversionPlan {
     var plan = self
     plan.plannedDigest = digest
     plan.calibrationFacts = facts
@@ -95,6 +95,8 @@ public struct ConversionPlan: Sendable {
       default: step
       }
     }
+    // Which input is in which group is known only now. Sizes and places are the same.
+    if layout == .huggingFace { plan.output = try SafetensorsOutput(plan.steps, options) }
     return plan
   }
 

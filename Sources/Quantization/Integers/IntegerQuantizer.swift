@@ -8,14 +8,17 @@ public struct IntegerQuantizer: Sendable, Hashable, CustomStringConvertible {
   public let method: IntegerMethod
   /// The layout it is for, where that has wishes; nil where codes are stored one in a byte.
   public let layout: IntegerLayout?
+  /// Groups are made of inputs that text drives alike, not of neighbours: a list says each input's group.
+  public let groupsByActivation: Bool
 
-  public init(grid: IntegerGrid, method: IntegerMethod, layout: IntegerLayout?) {
+  public init(grid: IntegerGrid, method: IntegerMethod, layout: IntegerLayout?, groupsByActivation: Bool = false) {
+    self.groupsByActivation = groupsByActivation
     self.grid = grid
     self.method = method
     self.layout = layout
   }
 
-  public var description: String { "\(grid), \(method.rawValue)" }
+  public var description: String { "\(grid), \(method.rawValue)\(groupsByActivation ? ", groups by activation" : "")" }
 
   /// What serving does with the activations: int8 weights that lie one in a byte come with int8 activations.
   public var activations: ActivationScheme { layout == nil && grid.bits == 8 ? .dynamicSymmetricInt8PerToken : .none }
