@@ -12,6 +12,8 @@ public final class Calibration {
   public private(set) var tensors: [TensorRole: CalibratedTensor] = [:]
   /// How much each column of a linear matters to a search for scales: the mean of its input's square.
   public private(set) var columnWeights: [TensorRole: [Float]] = [:]
+  /// For FP8 with stored scales of activations: one for each linear, in BF16.
+  public private(set) var activationScales: [TensorRole: [UInt8]] = [:]
   /// For the evidence.
   public let facts: JSONValue
   private let store: CalibrationStore?
@@ -23,14 +25,14 @@ public final class Calibration {
   ///   - selected: the linears that are quantized.
   ///   - output: the path that the output will have; what is found lies beside it until `discard`.
   ///   - identity: of the plan: what was found under another one is not taken up.
-  /// - Throws: `ParseFailure`, `FileFailure`, `ErrorFeedback.Failure`, and what `checkCancellation` throws. What is complete
+  /// - Throws: `ParseFailure`, `FileFailure`, `CalibrationMemoryFailure`, and what `checkCancellation` throws. What is complete
   ///   stays, and the next run goes on behind it.
   public init(
     _ checkpoint: Checkpoint, selected: Set<TensorRole>, text: CalibrationText, settings: CalibrationSettings,
     output: String, identity: String, progress: @escaping Progress = { _, _ in }
   ) throws {
     facts = Self.facts(text, settings)
-    guard settings.quantizer.method != .imse else {
+    guard settings.quantizer.isFitted else {
       store = nil
       columnWeights = try Self.weights(checkpoint, selected, text, settings, progress)
       return
@@ -40,6 +42,7 @@ public final class Calibration {
     self.store = store
     let tensors = Dictionary(checkpoint.tensors.map { ($0.role, $0) }, uniquingKeysWith: { first, _ in first })
     let base = try CheckpointWeights(checkpoint, threads: settings.threads)
+    try Self.checkMemory(checkpoint, base, text, settings)
     var weights = SubstitutedWeights(base)
     var stream = try CalibrationStream(base, windows: text.windows, settings: settings.forward)
     let count = checkpoint.configuration.layerCount
@@ -67,6 +70,21 @@ public final class Calibration {
     }
   }
 
+  /// What the program and opened files take, and what is not worth an estimate.
+  private static let headroom: UInt64 = 64 << 20
+
+  private static func checkMemory(
+    _ checkpoint: Checkpoint, _ base: CheckpointWeights, _ text: CalibrationText, _ settings: CalibrationSettings
+  ) throws {
+    // The budget is on resident memory, and what is freed must not stay resident.
+    ProcessMemory.returnsFreedBuffers()
+    let memory = CalibrationMemory(checkpoint.configuration, base, text: text, settings: settings)
+    let needed = ProcessFacts.residentBytes + headroom + memory.total
+    guard needed <= settings.maximumMemory else {
+      throw CalibrationMemoryFailure(needed: needed, allowed: settings.maximumMemory)
+    }
+  }
+
   /// Removes what was kept to go on with.
   public func discard() throws { try store?.remove() }
 
@@ -86,6 +104,38 @@ public final class Calibration {
     return weights
   }
 
+  /// Finds the scales that activations of FP8 linears are stored with: the largest magnitude that text gives, over 448.
+  /// - Parameter linears: those that are quantized.
+  /// - Throws: as the other initializer.
+  public init(
+    activationScalesOf checkpoint: Checkpoint, linears: Set<TensorRole>, text: CalibrationText, threads: Int,
+    checkCancellation: @escaping @Sendable () throws -> Void = {}, progress: @escaping Progress = { _, _ in }
+  ) throws {
+    store = nil
+    var facts = Self.textFacts(text)
+    facts["method"] = "largest magnitude"
+    self.facts = .object(facts)
+    let settings = CalibrationSettings.forward(threads: threads, checkCancellation: checkCancellation)
+    var moments = ActivationMoments()
+    try moments.add(
+      text.windows, through: try CheckpointWeights(checkpoint, threads: threads), settings: settings
+    ) { progress(UInt64($0), UInt64($1)) }
+    for (role, largest) in moments.largest where linears.contains(role) {
+      guard largest.isFinite else {
+        throw ParseFailure(
+          "its activations are not finite on this text", file: checkpoint.path, item: role.canonicalText,
+          advice: "the weights are unsound")
+      }
+      // Not below BF16's range, and 1 for a linear that nothing drives.
+      let scale = largest == 0 ? 1 : max(largest / 448, 0x1p-126)
+      var bytes: [UInt8] = [0, 0]
+      var span = bytes.mutableSpan
+      let values = [scale]
+      _ = NumberFormat.narrow(values.span, to: .bf16, into: &span)
+      activationScales[role] = bytes
+    }
+  }
+
   private static func weights(
     _ checkpoint: Checkpoint, _ selected: Set<TensorRole>, _ text: CalibrationText, _ settings: CalibrationSettings,
     _ progress: Progress
@@ -99,18 +149,24 @@ public final class Calibration {
     }
   }
 
-  private static func facts(_ text: CalibrationText, _ settings: CalibrationSettings) -> JSONValue {
+  private static func textFacts(_ text: CalibrationText) -> JSONObject {
     var facts = JSONObject()
     facts["text"] = .string(text.name)
     facts["sha256"] = .string(text.sha256)
     facts["tokens"] = .number(JSONNumber(text.tokens))
     facts["windows"] = .number(JSONNumber(text.windows.count))
     facts["context"] = .number(JSONNumber(text.context))
+    return facts
+  }
+
+  private static func facts(_ text: CalibrationText, _ settings: CalibrationSettings) -> JSONValue {
+    var facts = textFacts(text)
     facts["method"] = .string(settings.quantizer.method.rawValue)
     if settings.quantizer.method.feedsErrorsForward {
       facts["damping"] = .number(JSONNumber(settings.damping))
       facts["activation_order"] = settings.order == .natural ? "none" : "static"
     }
+    if let alpha = settings.quantizer.smoothing { facts["smoothing_alpha"] = .number(JSONNumber(Double(alpha))) }
     return .object(facts)
   }
 }

@@ -35,10 +35,14 @@ public struct CalibrationSettings: Sendable {
   static let tokensPerChunk = 2048
 
   /// Products in binary32 on any processor, which are the same to the bit: calibrated codes do not depend on the machine.
-  var forward: ForwardSettings {
+  var forward: ForwardSettings { Self.forward(threads: threads, checkCancellation: checkCancellation) }
+
+  static func forward(
+    threads: Int, checkCancellation: @escaping @Sendable () throws -> Void
+  ) -> ForwardSettings {
     let sets = InstructionSet.available.filter(\.multipliesInFloat32)
     return ForwardSettings(
-      threads: threads, instructionSet: sets.max() ?? .scalar, tokensPerChunk: Self.tokensPerChunk,
+      threads: threads, instructionSet: sets.max() ?? .scalar, tokensPerChunk: tokensPerChunk,
       checkCancellation: checkCancellation)
   }
 }

@@ -1,5 +1,6 @@
 internal import ByteIO
 internal import Checkpoints
+internal import Foundation
 internal import Inference
 internal import Kernels
 internal import Llama
@@ -20,18 +21,43 @@ struct ChannelFolding {
   var rows: [TensorRole: [Float]] = [:]
   /// Norms as they become.
   var norms: [TensorRole: Norm] = [:]
+
+  /// A norm takes over 1/factors, rounded to its stored type first; the columns of its consumers are multiplied by what that
+  /// left, norm / norm′.
+  mutating func fold(
+    _ factors: [Float], intoNorm role: TensorRole, of tensor: LogicalTensor?, _ consumers: [TensorRole]
+  ) throws {
+    guard let tensor else { return }
+    let values = try tensor.values(rows: 0..<tensor.rowCount)
+    let format = tensor.elementType.floatFormat
+    let wanted = values.indices.map { values[$0] / factors[$0] }
+    var bytes = [UInt8](repeating: 0, count: wanted.count * format.byteCount)
+    var span = bytes.mutableSpan
+    guard NumberFormat.narrow(wanted.span, to: format, into: &span) == nil else { return }
+    var norm = NumberFormat.widened(bytes.span.rawBytes, from: format)
+    var left = [Float](repeating: 1, count: norm.count)
+    for index in norm.indices {
+      if norm[index] != 0, values[index] != 0, (values[index] / norm[index]).isNormal {
+        left[index] = values[index] / norm[index]
+      } else {
+        norm[index] = values[index]
+      }
+    }
+    var target = bytes.mutableSpan
+    _ = NumberFormat.narrow(norm.span, to: format, into: &target)
+    norms[role] = Norm(values: norm, type: tensor.elementType, bytes: bytes)
+    for consumer in consumers { columns[consumer] = left }
+  }
 }
 
 /// Searches the factors of a layer's four inputs on a sample of the text (arXiv:2306.00978).
 ///
-/// Exact folding: the norm that takes over 1/s is rounded to its stored type first, and the columns are multiplied by what
-/// that rounding left, norm / norm′, before they are rounded themselves. Linears that take over 1/s are rounded only once,
-/// to codes.
+/// Exact folding: see `ChannelFolding.fold`. Linears that take over 1/s are rounded only once, to codes.
 struct ChannelFoldingSearch {
   let layer: LayerCalibration
 
   /// Tokens that go through the layer for the search, and of these the ones that losses are computed on.
-  private static let sampleTokens = 2048
+  static let sampleTokens = 2048
   private static let lossTokens = 512
 
   private struct Sample {
@@ -78,7 +104,7 @@ struct ChannelFoldingSearch {
     if producer.isLinear {
       fold(found.scales, heads, from: producer, into: consumers, &folding)
     } else {
-      try foldNorm(found.scales, producer, into: consumers, &folding)
+      try folding.fold(found.scales, intoNorm: producer, of: layer.tensors[producer], consumers)
     }
   }
 
@@ -112,31 +138,6 @@ struct ChannelFoldingSearch {
     for role in consumers { folding.columns[role] = factors }
   }
 
-  private func foldNorm(
-    _ factors: [Float], _ role: TensorRole, into consumers: [TensorRole], _ folding: inout ChannelFolding
-  ) throws {
-    guard let tensor = layer.tensors[role] else { return }
-    let values = try tensor.values(rows: 0..<tensor.rowCount)
-    let format = tensor.elementType.floatFormat
-    let wanted = values.indices.map { values[$0] / factors[$0] }
-    var bytes = [UInt8](repeating: 0, count: wanted.count * format.byteCount)
-    var span = bytes.mutableSpan
-    guard NumberFormat.narrow(wanted.span, to: format, into: &span) == nil else { return }
-    var norm = NumberFormat.widened(bytes.span.rawBytes, from: format)
-    var left = [Float](repeating: 1, count: norm.count)
-    for index in norm.indices {
-      if norm[index] != 0, values[index] != 0, (values[index] / norm[index]).isNormal {
-        left[index] = values[index] / norm[index]
-      } else {
-        norm[index] = values[index]
-      }
-    }
-    var target = bytes.mutableSpan
-    _ = NumberFormat.narrow(norm.span, to: format, into: &target)
-    folding.norms[role] = .init(values: norm, type: tensor.elementType, bytes: bytes)
-    for consumer in consumers { folding.columns[consumer] = left }
-  }
-
   // MARK: Samples
 
   private static func means(_ sample: Sample, _ body: (Float) -> Float) -> [Float] {
@@ -154,5 +155,48 @@ struct ChannelFoldingSearch {
       let token = index * sample.tokens / lossTokens
       return sample.rows[token * sample.columns..<(token + 1) * sample.columns]
     }
+  }
+}
+
+/// SmoothQuant (Xiao et al., arXiv:2211.10438): inputs that a norm makes are divided by s = max|x|^α / max|w|^(1−α), channel
+/// by channel, so that int8 codes of activations need not span a few outliers.
+struct ActivationSmoothing {
+  let layer: LayerCalibration
+  /// How much of the difficulty moves into the weights; 0.5 in the paper, 0.8 often for Llama.
+  let alpha: Float
+
+  private static let least: Float = 1e-5
+  /// Tokens whose largest inputs are looked for.
+  private static let sampleTokens = 16_384
+
+  func folding(_ stream: CalibrationStream, _ weights: SubstitutedWeights) throws -> ChannelFolding {
+    var folding = ChannelFolding()
+    // It goes through the layer as it was: factors cancel, and the second norm sees what the attention gives.
+    var sample = stream.sample(tokens: Self.sampleTokens)
+    for (input, norm) in [(LinearInput.attention, LayerRole.attentionNorm), (.feedForward, .feedForwardNorm)] {
+      let consumers = input.linears.map { TensorRole.layer(layer.layer, $0) }
+      guard consumers.allSatisfy(layer.selected.contains) else { continue }
+      if input == .feedForward { try sample.pass(through: .attention, layer: layer.layer, weights: weights) }
+      var largest: [Float] = []
+      try sample.visit(input, layer: layer.layer, weights: weights) { rows, columns in
+        if largest.isEmpty { largest = Array(repeating: 0, count: columns) }
+        for index in rows.indices { largest[index % columns] = max(largest[index % columns], abs(rows[index])) }
+      }
+      var widest = [Float](repeating: 0, count: largest.count)
+      for role in consumers {
+        let values = try layer.values(of: role)
+        for index in values.indices {
+          widest[index % largest.count] = max(widest[index % largest.count], abs(values[index]))
+        }
+      }
+      let factors = largest.indices.map { column -> Float in
+        let (x, w) = (Double(max(largest[column], Self.least)), Double(max(widest[column], Self.least)))
+        let factor = Float(pow(x, Double(alpha)) / pow(w, 1 - Double(alpha)))
+        return factor.isNormal ? max(factor, Self.least) : 1
+      }
+      let role = TensorRole.layer(layer.layer, norm)
+      try folding.fold(factors, intoNorm: role, of: layer.tensors[role], consumers)
+    }
+    return folding
   }
 }

@@ -26,8 +26,10 @@ struct LayerCalibration {
   func run(_ stream: inout CalibrationStream, _ weights: inout SubstitutedWeights) throws -> [CalibratedWeight] {
     var results: [CalibratedWeight] = []
     var folding = ChannelFolding()
-    if quantizer.method.scalesChannels {
-      folding = try ChannelFoldingSearch(layer: self).folding(stream, weights)
+    if quantizer.method.scalesChannels || quantizer.smoothing != nil {
+      folding =
+        try quantizer.smoothing.map { try ActivationSmoothing(layer: self, alpha: $0).folding(stream, weights) }
+        ?? ChannelFoldingSearch(layer: self).folding(stream, weights)
       for (role, norm) in folding.norms {
         weights.replace(role, by: norm.values)
         results.append(
@@ -40,10 +42,10 @@ struct LayerCalibration {
     for input in LinearInput.allCases {
       let roles = roles(of: input)
       if !roles.isEmpty {
-        let inputs = try InputStatistics(stream, input, layer, weights, settings)
-        let feedback = try inputs.gram.map {
-          try ErrorFeedback($0, damping: settings.damping, order: settings.order, threads: settings.threads)
-        }
+        var inputs = try InputStatistics(stream, input, layer, weights, settings)
+        // Factored in its own memory: nobody else holds it.
+        var feedback: ErrorFeedback?
+        if let gram = inputs.gram.take() { feedback = try self.feedback(gram, input) }
         for role in roles {
           try settings.checkCancellation()
           let (matrix, result) = try quantize(role, folding, inputs, feedback)
@@ -58,6 +60,16 @@ struct LayerCalibration {
       }
     }
     return results
+  }
+
+  private func feedback(_ gram: consuming GramMatrix, _ input: LinearInput) throws(ParseFailure) -> ErrorFeedback {
+    do throws(ErrorFeedback.Failure) {
+      return try ErrorFeedback(gram, damping: settings.damping, order: settings.order, threads: settings.threads)
+    } catch {
+      throw ParseFailure(
+        "\(error)", item: NamingDialect.huggingFace.moduleName(of: .layer(layer, input.linears[0])),
+        advice: "the weights or the text are unsound; try other text, or a larger --damping")
+    }
   }
 
   func roles(of input: LinearInput) -> [TensorRole] {
@@ -132,7 +144,7 @@ struct LayerCalibration {
 /// What a group of linears sees: the second moments of its inputs.
 struct InputStatistics {
   /// Σ x·xᵀ, for methods that feed errors forward.
-  let gram: GramMatrix?
+  var gram: GramMatrix?
   /// Of each group's columns alone, for methods that clip.
   let blocks: [[Float]]
   /// The mean of x² in each column.

@@ -31,7 +31,8 @@ struct RoundedRows {
       if let feedback {
         feedback.quantize(
           values.span, rows: rows, scales: scales.span, zeroPoints: zeroPoints.span,
-          groupOfColumn: groups ?? (0..<columns).map { Int32($0 / size) }, codes: grid.codes, into: &codes, threads: threads)
+          groupOfColumn: groups ?? (0..<columns).map { Int32($0 / size) }, codes: grid.codes, into: &codes,
+          threads: threads)
       } else {
         for group in scales.indices {
           var part = codes.part(group * size..<(group + 1) * size)

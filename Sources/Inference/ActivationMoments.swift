@@ -6,6 +6,8 @@ public import Llama
 public struct ActivationMoments: Sendable {
   /// Σ x² over all tokens for each input column, in binary64, in the order of the tokens.
   public private(set) var sums: [TensorRole: [Double]] = [:]
+  /// The largest |x| of all tokens and columns.
+  public private(set) var largest: [TensorRole: Float] = [:]
   /// Tokens that were summed over.
   public private(set) var tokens = 0
 
@@ -28,6 +30,7 @@ public struct ActivationMoments: Sendable {
       try stream.advance(through: layer, next: next) { part, values in seen.add(values, to: part) }
       for role in roles {
         guard case .layer(_, let part) = role, let squares = seen.squares[part.input] else { continue }
+        largest[role] = max(largest[role] ?? 0, seen.largest[part.input] ?? 0)
         sums[role] = sums[role].map { zip($0, squares).map { $0 + $1 } } ?? squares
       }
       progress(layer + 1, count)
@@ -65,6 +68,7 @@ extension LayerRole {
 
 private struct LayerMoments {
   var squares: [LinearInput: [Double]] = [:]
+  var largest: [LinearInput: Float] = [:]
 
   /// - Parameter values: `[tokens, columns]`.
   mutating func add(_ values: (rows: [Float], columns: Int), to input: LinearInput) {
@@ -77,5 +81,6 @@ private struct LayerMoments {
       }
     }
     squares[input] = sums
+    largest[input] = values.rows.reduce(largest[input] ?? 0) { max($0, abs($1)) }
   }
 }

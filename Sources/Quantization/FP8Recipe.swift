@@ -8,6 +8,8 @@ public enum FP8Recipe: String, CaseIterable, Sendable, CustomStringConvertible {
   case fp8
   /// The same layout with the bytes that compressed-tensors itself computes: every step rounded to the weights' type.
   case fp8Compat = "fp8-compat"
+  /// As `fp8`, activations with one stored scale for each linear, found on calibration text.
+  case fp8Static = "fp8-static"
   /// Hugging Face's `fbgemm_fp8` layout of Meta's published choice.
   case fp8FBGEMM = "fp8-fbgemm"
   /// Meta's published choice, in the compressed-tensors layout.
@@ -24,7 +26,7 @@ public enum FP8Recipe: String, CaseIterable, Sendable, CustomStringConvertible {
 
   public var layerSelection: LayerSelection {
     switch self {
-    case .fp8, .fp8Compat: .allButHead
+    case .fp8, .fp8Compat, .fp8Static: .allButHead
     case .fp8FBGEMM, .fp8Meta: .innerFeedForward
     }
   }
@@ -50,6 +52,7 @@ public enum FP8Recipe: String, CaseIterable, Sendable, CustomStringConvertible {
     switch self {
     case .fp8: "row-wise FP8 of all linears but the head, compressed-tensors layout, BF16 scales, lowest error"
     case .fp8Compat: "the same layers and layout with the exact bytes of llm-compressor"
+    case .fp8Static: "as fp8, activations against one scale per linear from --calibrate (no scales at serving time)"
     case .fp8FBGEMM: "feed-forward of the inner layers, fbgemm_fp8 layout (vLLM refuses it by default)"
     case .fp8Meta: "feed-forward of the inner layers as Meta published, compressed-tensors layout, F32 scales"
     }
@@ -59,6 +62,7 @@ public enum FP8Recipe: String, CaseIterable, Sendable, CustomStringConvertible {
 
   /// What serving does with activations, as the documents that we write for the recipe say it.
   public var activations: ActivationScheme {
+    if self == .fp8Static { return .staticPerTensor }
     let bound = self == .fp8FBGEMM ? Float(QuantizationConfiguration.metaActivationBound) : nil
     return .dynamicPerToken(upperBound: bound)
   }
@@ -66,7 +70,7 @@ public enum FP8Recipe: String, CaseIterable, Sendable, CustomStringConvertible {
   /// The element type in which scales are stored for weights of a type.
   public func scaleType(forWeight type: ElementType) -> ElementType {
     switch self {
-    case .fp8: .bf16
+    case .fp8, .fp8Static: .bf16
     case .fp8Compat: type
     case .fp8FBGEMM, .fp8Meta: .f32
     }
@@ -74,7 +78,7 @@ public enum FP8Recipe: String, CaseIterable, Sendable, CustomStringConvertible {
 
   private func arithmetic(for format: FloatFormat) -> FP8Rows.Arithmetic {
     switch self {
-    case .fp8: .bf16Scale
+    case .fp8, .fp8Static: .bf16Scale
     case .fp8Compat: .stepsRounded(to: format)
     case .fp8FBGEMM, .fp8Meta: .flooredScale
     }

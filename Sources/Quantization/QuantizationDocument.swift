@@ -23,7 +23,7 @@ extension QuantizationConfiguration {
         "activation_scale_ub": .number(JSONNumber(metaActivationBound)),
         "modules_to_not_convert": ignored,
       ]
-    case .fp8, .fp8Compat, .fp8Meta:
+    case .fp8, .fp8Compat, .fp8Meta, .fp8Static:
       return [
         "quant_method": "compressed-tensors",
         "format": "float-quantized",
@@ -34,7 +34,8 @@ extension QuantizationConfiguration {
             "targets": ["Linear"],
             "format": "float-quantized",
             "weights": arguments(strategy: "channel", dynamic: false),
-            "input_activations": arguments(strategy: "token", dynamic: true),
+            "input_activations": recipe == .fp8Static
+              ? arguments(strategy: "tensor", dynamic: false) : arguments(strategy: "token", dynamic: true),
             "output_activations": nil,
           ]
         ],

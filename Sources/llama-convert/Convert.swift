@@ -137,7 +137,8 @@ struct Convert: ParsableCommand {
       importance: try imatrix.map { try NamedImportanceMatrix(path: $0) }, compresses: compresses,
       integers: IntegerOptions(
         method: method, groupSize: groupSize, isAsymmetric: isAsymmetric, layout: layout,
-        isCalibrated: calibration.text != nil, groupsByActivation: calibration.order == .group),
+        isCalibrated: calibration.text != nil, groupsByActivation: calibration.order == .group,
+        smoothing: calibration.smooth),
       threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force, sumsFiles: fileSums)
   }
 
@@ -150,7 +151,10 @@ struct Convert: ParsableCommand {
       checkpoint, planned, threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, interruption, line,
       console)
     let plan =
-      try fitted.map { try planned.calibrated(tensors: $0.tensors, columnWeights: $0.columnWeights, facts: $0.facts) }
+      try fitted.map {
+        try planned.calibrated(
+          tensors: $0.tensors, columnWeights: $0.columnWeights, activationScales: $0.activationScales, facts: $0.facts)
+      }
       ?? planned
     let run = try ConversionRun(plan, interruption: interruption) { line.update("convert", done: $0, total: $1) }
     let record: ConversionRecord

@@ -1,3 +1,4 @@
+public import Calibration
 public import CommandLineSupport
 public import Conversion
 public import Verification
@@ -11,6 +12,10 @@ extension ConversionFailure: ExitStatusError {
     case .selfCheck: .bug
     }
   }
+}
+
+extension CalibrationMemoryFailure: ExitStatusError {
+  public var exitStatus: ExitStatus { .usage }
 }
 
 extension MemoryFailure: ExitStatusError {

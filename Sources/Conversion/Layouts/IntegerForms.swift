@@ -15,9 +15,16 @@ enum IntegerTarget {
     _ checkpoint: Checkpoint, _ options: ConversionOptions, _ layout: Checkpoint.Layout
   ) throws -> IntegerQuantizer? {
     let wishes = options.integers
+    if options.target == .fp8(.fp8Static), !wishes.isCalibrated {
+      throw ConversionFailure(
+        .usage, "fp8-static stores scales of activations, which are found on text; add --calibrate")
+    }
     guard case .integers(let bits) = options.target else {
-      guard wishes.method == nil, wishes.groupSize == nil, !wishes.isAsymmetric, !wishes.isCalibrated else {
-        throw ConversionFailure(.usage, "--method, --group-size, --asymmetric and --calibrate need --to int4 or int8")
+      guard wishes.method == nil, wishes.groupSize == nil, !wishes.isAsymmetric,
+        !wishes.isCalibrated || options.target == .fp8(.fp8Static), wishes.smoothing == nil
+      else {
+        throw ConversionFailure(
+          .usage, "--method, --group-size, --asymmetric, --smooth and --calibrate need --to int4 or int8")
       }
       return nil
     }
@@ -28,8 +35,9 @@ enum IntegerTarget {
     let grid = IntegerGrid(
       bits: bits, isSymmetric: !(wishes.isAsymmetric || integerLayout == .awq),
       groupSize: groupSize(wishes.groupSize, bits))
-    let method = wishes.method ?? (wishes.isCalibrated ? .gptq : .mse)
-    guard method.isCalibrated == wishes.isCalibrated else {
+    let method = wishes.method ?? (wishes.isCalibrated && wishes.smoothing == nil ? .gptq : .mse)
+    // SmoothQuant needs text whatever comes after it.
+    guard method.isCalibrated == wishes.isCalibrated || wishes.smoothing != nil && wishes.isCalibrated else {
       throw ConversionFailure(
         .usage,
         method.isCalibrated
@@ -37,7 +45,8 @@ enum IntegerTarget {
           : "--method \(method.rawValue) looks at weights alone; leave out --calibrate, or choose imse, gptq or awq")
     }
     let quantizer = IntegerQuantizer(
-      grid: grid, method: method, layout: integerLayout, groupsByActivation: wishes.groupsByActivation)
+      grid: grid, method: method, layout: integerLayout, groupsByActivation: wishes.groupsByActivation,
+      smoothing: wishes.smoothing)
     try check(quantizer, isCompact: layout == .compact)
     for tensor in checkpoint.tensors where tensor.role.isLinear && tensor.role.layer != nil {
       try check(quantizer, tensor, checkpoint)
@@ -55,6 +64,10 @@ enum IntegerTarget {
 
   private static func check(_ quantizer: IntegerQuantizer, isCompact: Bool) throws {
     let grid = quantizer.grid
+    if quantizer.smoothing != nil, quantizer.activations == .none || quantizer.method.scalesChannels {
+      throw ConversionFailure(
+        .usage, "--smooth is for int8 with int8 activations (SmoothQuant), by another method than awq")
+    }
     if quantizer.groupsByActivation {
       guard quantizer.method.feedsErrorsForward, grid.groupSize != nil else {
         throw ConversionFailure(.usage, "--act-order group is for groups of gptq and awq+gptq")

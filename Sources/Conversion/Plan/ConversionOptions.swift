@@ -102,11 +102,14 @@ public struct IntegerOptions: Sendable, Hashable {
   public var isCalibrated: Bool
   /// Make groups of inputs that text drives alike (GPTQ's `desc_act`, compressed-tensors' `actorder: group`).
   public var groupsByActivation: Bool
+  /// SmoothQuant's α for int8 with int8 activations; nil for none.
+  public var smoothing: Float?
 
   public init(
     method: IntegerMethod? = nil, groupSize: GroupSize? = nil, isAsymmetric: Bool = false, layout: IntegerLayout? = nil,
-    isCalibrated: Bool = false, groupsByActivation: Bool = false
+    isCalibrated: Bool = false, groupsByActivation: Bool = false, smoothing: Float? = nil
   ) {
+    self.smoothing = smoothing
     self.groupsByActivation = groupsByActivation
     self.isCalibrated = isCalibrated
     self.method = method

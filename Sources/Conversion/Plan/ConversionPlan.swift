@@ -62,14 +62,23 @@ public struct ConversionPlan: Sendable {
   /// What calibration was done with, for the evidence.
   private(set) var calibrationFacts: JSONValue?
 
-  /// The linears that calibration has to look at, and how they are to be quantized; nil where there is nothing to do.
-  public var calibration: (quantizer: IntegerQuantizer, roles: Set<TensorRole>)? {
+  /// What has to be found on text before the plan can be carried out.
+  public enum CalibrationTask: Sendable, Hashable {
+    /// Codes of linears, or weights for their search.
+    case integers(IntegerQuantizer)
+    /// The scales of linears' activations.
+    case activationScales
+  }
+
+  /// That, and the linears it is about; nil where there is nothing to do.
+  public var calibration: (task: CalibrationTask, roles: Set<TensorRole>)? {
     var roles: Set<TensorRole> = []
-    var found: IntegerQuantizer?
+    var found: CalibrationTask?
     for step in steps {
       switch step.operation {
-      case .calibrate(let quantizer): found = quantizer
-      case .quantizeGroups(let quantizer) where quantizer.method.isCalibrated: found = quantizer
+      case .calibrate(let quantizer): found = .integers(quantizer)
+      case .quantizeGroups(let quantizer) where quantizer.method.isCalibrated: found = .integers(quantizer)
+      case .quantizeFP8(.fp8Static, _): found = .activationScales
       default: continue
       }
       roles.insert(step.input.role)
@@ -81,9 +90,11 @@ public struct ConversionPlan: Sendable {
   /// - Parameters:
   ///   - tensors: for all steps that are calibrated.
   ///   - columnWeights: for linears whose search for scales is weighted.
+  ///   - activationScales: for linears whose activations have stored scales, in BF16.
   ///   - facts: for the evidence.
   public func calibrated(
-    tensors: [TensorRole: CalibratedTensor], columnWeights: [TensorRole: [Float]], facts: JSONValue
+    tensors: [TensorRole: CalibratedTensor], columnWeights: [TensorRole: [Float]],
+    activationScales: [TensorRole: [UInt8]], facts: JSONValue
   ) throws -> ConversionPlan {
     var plan = self
     plan.plannedDigest = digest
@@ -92,6 +103,7 @@ public struct ConversionPlan: Sendable {
       switch step.operation {
       case .calibrate, .fold: tensors[step.input.role].map { step.bound(to: $0) } ?? step
       case .quantizeGroups: columnWeights[step.input.role].map { step.weighted(by: $0) } ?? step
+      case .quantizeFP8: activationScales[step.input.role].map { step.scaled(byActivations: $0) } ?? step
       default: step
       }
     }

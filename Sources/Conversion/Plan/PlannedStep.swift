@@ -23,7 +23,7 @@ public struct PlannedStep: Sendable {
   /// What rounding did, where calibration has measured it.
   public private(set) var measured: QuantizationStatistics?
   /// What else is carried over with the weight as it is stored.
-  public let companions: [(rows: RowExpression, tensor: PlannedTensor)]
+  public private(set) var companions: [(rows: RowExpression, tensor: PlannedTensor)]
 
   public var rows: RowExpression { source.rows }
 
@@ -33,6 +33,19 @@ public struct PlannedStep: Sendable {
     step.input = found.tensor
     step.source = rowOrder.map { found.tensor.permuted(by: $0) } ?? found.tensor
     step.measured = found.statistics
+    return step
+  }
+
+  /// What the scale of a linear's activations is called behind its module's name.
+  static let activationScaleSuffix = "input_scale"
+
+  /// The step with the scale of the linear's activations.
+  /// - Parameter bytes: in BF16.
+  func scaled(byActivations bytes: [UInt8]) -> PlannedStep {
+    var step = self
+    step.companions = companions.map {
+      ($0.tensor.name.hasSuffix(Self.activationScaleSuffix) ? .bytes(bytes, rowByteCount: 2) : $0.rows, $0.tensor)
+    }
     return step
   }
 

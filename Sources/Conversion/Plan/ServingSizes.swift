@@ -41,7 +41,9 @@ struct ServingSizes {
     guard c.feedForwardSize % size == 0 else { return "\(c.feedForwardSize) inner features" }
     for step in steps where step.input.role.isLinear && step.input.role.layer != nil {
       let name = NamingDialect.huggingFace.moduleName(of: step.input.role)
-      if let reason = IntegerForm(step)?.obstacle(size, step) ?? blockObstacle(size, step) { return "\(name) has \(reason)" }
+      if let reason = IntegerForm(step)?.obstacle(size, step) ?? blockObstacle(size, step) {
+        return "\(name) has \(reason)"
+      }
     }
     return nil
   }
@@ -52,7 +54,8 @@ struct ServingSizes {
     else { return nil }
     let isCutAlongInputs = step.input.role.isCutAlongInputs
     let (extent, block) = isCutAlongInputs ? (step.input.columnCount, columns) : (step.input.rowCount, rows)
-    return extent / size % block == 0 ? nil : "\(extent / size) \(isCutAlongInputs ? "inputs" : "outputs"), no whole blocks of \(block)"
+    return extent / size % block == 0
+      ? nil : "\(extent / size) \(isCutAlongInputs ? "inputs" : "outputs"), no whole blocks of \(block)"
   }
 
   private static func warnings(_ steps: [PlannedStep]) -> [String] {
@@ -71,7 +74,8 @@ struct ServingSizes {
     let sizes = Set(forms.compactMap(\.groupSize)).subtracting([32, 64, 128])
     if first.layout != nil, !sizes.isEmpty {
       warnings.append(
-        "groups of \(sizes.sorted().map(String.init).joined(separator: ", ")): vLLM's kernels take 32, 64, 128 and whole rows")
+        "groups of \(sizes.sorted().map(String.init).joined(separator: ", ")): vLLM's kernels take 32, 64, 128 and whole rows"
+      )
     }
     return warnings
   }

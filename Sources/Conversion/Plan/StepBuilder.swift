@@ -38,7 +38,7 @@ struct StepBuilder {
       scale: try scale(for: tensor, operation: operation, weightName: name),
       zeroPoint: try zeroPoint(for: tensor, operation: operation),
       packing: layout.packing(of: tensor, operation),
-      companions: operation == .copy ? try companions(of: tensor) : [])
+      companions: try companions(of: tensor, operation))
   }
 
   private func operation(for tensor: LogicalTensor) throws -> PlannedStep.Operation {
@@ -56,12 +56,11 @@ struct StepBuilder {
       return .quantizeFP8(recipe, columns: layout.columnsOfOneScale(tensor.role, columns: tensor.columnCount))
     case .integers:
       guard let quantizer = layout.integers else { return .copy }
-      let isFitted = quantizer.method.isCalibrated && quantizer.method != .imse
       guard selection.isQuantized(tensor.role) else {
-        let takesFactors = quantizer.method.scalesChannels && tensor.role.layer != nil && !tensor.role.isLinear
+        let takesFactors = quantizer.scalesChannels && tensor.role.layer != nil && !tensor.role.isLinear
         return takesFactors ? .fold : .copy
       }
-      return isFitted ? .calibrate(quantizer) : .quantizeGroups(quantizer)
+      return quantizer.isFitted ? .calibrate(quantizer) : .quantizeGroups(quantizer)
     case .int4Meta:
       guard selection.isQuantized(tensor.role) else { return .copy }
       return .quantizeIntegers(tensor.role.layer == nil ? .int8Rows : .int4Groups(IntegerRecipe.metaGroupSize))
@@ -118,8 +117,15 @@ struct StepBuilder {
     return try planned(layout.zeroPointName(tensor.role), .i8, [tensor.rowCount, groups])
   }
 
-  private func companions(of tensor: LogicalTensor) throws -> [(rows: RowExpression, tensor: PlannedTensor)] {
-    guard let quantization = tensor.quantization else { return [] }
+  private func companions(
+    of tensor: LogicalTensor, _ operation: PlannedStep.Operation
+  ) throws -> [(rows: RowExpression, tensor: PlannedTensor)] {
+    if case .quantizeFP8(.fp8Static, _) = operation {
+      // Known when calibration is done.
+      let name = layout.dialect.companionName(of: tensor.role, suffix: PlannedStep.activationScaleSuffix)
+      return [(.zeros(rowCount: 1, rowByteCount: 2), try planned(name, .bf16, [1]))]
+    }
+    guard operation == .copy, let quantization = tensor.quantization else { return [] }
     var companions = try quantization.companions.map { stored in
       // What it is called behind the module's name is the same in all layouts that have it.
       let suffix = stored.tensor.name.split(separator: ".").last.map(String.init) ?? ""

@@ -37,6 +37,7 @@ public struct SelfCheck: Sendable {
     }
     for (check, statistics) in zip(checks, run.statistics) {
       try check.checkForm()
+      try check.checkCompanions()
       try check.checkLikeness(statistics)
     }
     let outputSums = Mutex<[FileSum: String]>([:])

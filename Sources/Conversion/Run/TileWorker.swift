@@ -59,6 +59,9 @@ struct TileWorker: Sendable {
         output.span.extracting(0..<size))
       return nil
     case .quantizeFP8(let recipe, let columns):
+      if tile == 0 {
+        for companion in step.companions { try Self.copy(companion.rows, to: companion.tensor.name, of: sink) }
+      }
       return Result(statistics: try quantize(step, rows, byteCount, recipe, scaleColumns: columns, into: sink))
     case .quantizeIntegers(let recipe):
       return Result(statistics: try quantize(step, rows, byteCount, recipe, into: sink))

@@ -32,6 +32,22 @@ package struct ValueCheck: Sendable {
     }
   }
 
+  /// What lies beside codes that were made now: the scale of activations.
+  func checkCompanions() throws {
+    guard !step.isTakenOver, !step.companions.isEmpty else { return }
+    let found = written.quantization?.companions ?? []
+    for companion in step.companions {
+      let suffix = companion.tensor.name.split(separator: ".").last
+      guard let stored = found.first(where: { $0.tensor.name.split(separator: ".").last == suffix }) else {
+        throw failure("\(companion.tensor.name) is missing")
+      }
+      let expected = try companion.rows.bytes(rows: 0..<companion.rows.rowCount)
+      guard try stored.source.bytes(of: stored.tensor.name) == expected else {
+        throw failure("\(companion.tensor.name) differs from what calibration found")
+      }
+    }
+  }
+
   /// Written in F32, and read in the narrower type that holds the same values: norms of a GGUF.
   private var isNarrowed: Bool {
     step.weight.elementType == .f32 && written.quantization == nil

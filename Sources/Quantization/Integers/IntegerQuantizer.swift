@@ -10,15 +10,26 @@ public struct IntegerQuantizer: Sendable, Hashable, CustomStringConvertible {
   public let layout: IntegerLayout?
   /// Groups are made of inputs that text drives alike, not of neighbours: a list says each input's group.
   public let groupsByActivation: Bool
+  /// SmoothQuant's α: inputs that norms make are evened out before weights are rounded; nil for none.
+  public let smoothing: Float?
 
-  public init(grid: IntegerGrid, method: IntegerMethod, layout: IntegerLayout?, groupsByActivation: Bool = false) {
+  public init(
+    grid: IntegerGrid, method: IntegerMethod, layout: IntegerLayout?, groupsByActivation: Bool = false,
+    smoothing: Float? = nil
+  ) {
+    self.smoothing = smoothing
     self.groupsByActivation = groupsByActivation
     self.grid = grid
     self.method = method
     self.layout = layout
   }
 
-  public var description: String { "\(grid), \(method.rawValue)\(groupsByActivation ? ", groups by activation" : "")" }
+  public var description: String { "\(grid), \(method.rawValue)\(groupsByActivation ? ", groups by activation" : "")\(smoothing.map { ", smoothed by \($0)" } ?? "")" }
+
+  /// Weights are fitted to text layer by layer, before codes are written; else rows are rounded as they pass.
+  public var isFitted: Bool { smoothing != nil || method.isCalibrated && method != .imse }
+  /// Norms may take over factors of channels.
+  public var scalesChannels: Bool { smoothing != nil || method.scalesChannels }
 
   /// What serving does with the activations: int8 weights that lie one in a byte come with int8 activations.
   public var activations: ActivationScheme { layout == nil && grid.bits == 8 ? .dynamicSymmetricInt8PerToken : .none }
