@@ -8,7 +8,7 @@ public final class ProgressLine: Sendable {
   private let state: Mutex<State>
 
   private struct State {
-    var started = Date()
+    var pace = Pace()
     var lastShown = Date.distantPast
     var isDrawn = false
   }
@@ -24,6 +24,7 @@ public final class ProgressLine: Sendable {
     guard !console.isQuiet else { return }
     state.withLock { state in
       let now = Date()
+      state.pace.note(phase, done: done, at: now.timeIntervalSinceReferenceDate)
       guard now.timeIntervalSince(state.lastShown) >= interval else { return }
       // The first plain line waits its turn: short jobs stay silent in logs.
       if state.lastShown == .distantPast && !console.isTerminal {
@@ -31,12 +32,11 @@ public final class ProgressLine: Sendable {
         return
       }
       state.lastShown = now
-      let seconds = max(now.timeIntervalSince(state.started), 0.001)
       let percent = total == 0 ? 100 : Int(Double(done) / Double(total) * 100)
-      let rate = Double(done) / seconds
+      let rate = state.pace.rate
       var text = "\(phase) \(percent)%  \(unit.show(Double(done))) of \(unit.show(Double(total)))\(unit.name)"
-      if unit == .bytes { text += "  \(unit.show(rate))/s" }
-      if rate > 0, done < total { text += "  \(Int((Double(total - done) / rate).rounded(.up))) s left" }
+      if unit == .bytes, rate > 0 { text += "  \(unit.show(rate))/s" }
+      if rate > 0, done < total { text += "  \(Pace.text(seconds: Double(total - done) / rate)) left" }
       draw(text, &state)
     }
   }
@@ -74,5 +74,41 @@ public final class ProgressLine: Sendable {
       if state.isDrawn { Console.tell("\r\u{1B}[K") }
       state.isDrawn = false
     }
+  }
+}
+
+/// How fast a phase goes: what was done before it was first told of (layers that a run before has left) took no time, and
+/// is no measure.
+struct Pace: Sendable {
+  private var phase = ""
+  private var start = (done: UInt64(0), seconds: 0.0)
+  private var latest = (done: UInt64(0), seconds: 0.0)
+
+  /// Steps of a phase that are slower than these seconds are measured by themselves, fast ones before them left out.
+  private static let slowStep = 1.0
+
+  mutating func note(_ phase: String, done: UInt64, at seconds: Double) {
+    defer { latest = (done, seconds) }
+    guard phase == self.phase, done >= latest.done else {
+      self.phase = phase
+      start = (done, seconds)
+      return
+    }
+    // Resumed work: everything so far went by in no time, and now it takes its time.
+    let (before, now) = (latest.seconds - start.seconds, seconds - latest.seconds)
+    if now > Self.slowStep, before < Self.slowStep / 4, latest.done > start.done { start = latest }
+  }
+
+  /// Units per second; 0 as long as nothing is known.
+  var rate: Double {
+    let seconds = latest.seconds - start.seconds
+    return seconds > 0 && latest.done > start.done ? Double(latest.done - start.done) / seconds : 0
+  }
+
+  static func text(seconds: Double) -> String {
+    let whole = Int(min(seconds, 1e9).rounded(.up))
+    if whole < 120 { return "\(whole) s" }
+    if whole < 7200 { return "\(whole / 60) min" }
+    return "\(whole / 3600) h \(whole % 3600 / 60) min"
   }
 }
