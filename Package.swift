@@ -148,6 +148,11 @@ let package = Package(
       name: "InferenceTests",
       dependencies: ["Inference", "Checkpoints", "Kernels", "Llama", "Tokenizers", "ByteIO", "Tensors", "Support"],
       swiftSettings: base),
+    .testTarget(
+      name: "CalibrationTests",
+      dependencies: [
+        "Calibration", "Inference", "Checkpoints", "Quantization", "Kernels", "Llama", "Tensors", "ByteIO", "Support",
+      ], swiftSettings: base),
     .testTarget(name: "VerificationTests", dependencies: ["Verification", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
       name: "CommandLineTests", dependencies: ["llama-convert", "llama-verify", "Kernels", "Support"],

@@ -37,12 +37,12 @@ public final class Calibration {
       columnWeights = try Self.weights(checkpoint, selected, text, settings, progress)
       return
     }
-    let store = try CalibrationStore(
-      for: output, identity: identity + "\n" + facts.serialized(.compact) + "\n")
-    self.store = store
     let tensors = Dictionary(checkpoint.tensors.map { ($0.role, $0) }, uniquingKeysWith: { first, _ in first })
     let base = try CheckpointWeights(checkpoint, threads: settings.threads)
     try Self.checkMemory(checkpoint, base, text, settings)
+    let store = try CalibrationStore(
+      for: output, identity: identity + "\n" + facts.serialized(.compact) + "\n")
+    self.store = store
     var weights = SubstitutedWeights(base)
     var stream = try CalibrationStream(base, windows: text.windows, settings: settings.forward)
     let count = checkpoint.configuration.layerCount

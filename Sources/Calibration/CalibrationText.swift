@@ -20,6 +20,18 @@ public struct CalibrationText: Sendable {
 
   public var tokens: Int { windows.reduce(0) { $0 + $1.count } }
 
+  /// Windows that are there already.
+  /// - Parameters:
+  ///   - name: for the evidence.
+  ///   - sha256: of what they were made from, for the evidence.
+  public init(windows: [[Int32]], name: String, sha256: String) {
+    self.windows = windows
+    self.name = name
+    self.sha256 = sha256
+    context = windows.map(\.count).max() ?? 0
+    remarks = []
+  }
+
   /// Cuts a text as `llama-verify` does: tokens without special ones; each window is the begin-of-text token and the next
   /// `context` − 1 tokens; the last may be shorter.
   /// - Parameter limit: so many tokens about are taken, whole windows spread evenly over the text; nil for all.

@@ -24,7 +24,10 @@ public struct IntegerQuantizer: Sendable, Hashable, CustomStringConvertible {
     self.layout = layout
   }
 
-  public var description: String { "\(grid), \(method.rawValue)\(groupsByActivation ? ", groups by activation" : "")\(smoothing.map { ", smoothed by \($0)" } ?? "")" }
+  public var description: String {
+    "\(grid), \(method.rawValue)\(groupsByActivation ? ", groups by activation" : "")"
+      + (smoothing.map { ", smoothed by \($0)" } ?? "")
+  }
 
   /// Weights are fitted to text layer by layer, before codes are written; else rows are rounded as they pass.
   public var isFitted: Bool { smoothing != nil || method.isCalibrated && method != .imse }
