@@ -18,6 +18,8 @@ import integer_layouts as layouts
 from conftest import FIXTURES, LARGE, ROOT
 from programs import Programs
 
+# Tokens of a window, in calibration and in what is measured.
+CONTEXT = 512
 # What the vectors of a quantized linear are called in the layouts of safetensors.
 PARTS = ("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "qweight", "qzeros", "scales", "g_idx")
 KEPT = ("token_embd.weight", "output.weight")
@@ -74,9 +76,9 @@ def measure(programs, model, folder, text, matrix, unseen, name, options, needs)
     is_gguf = options[1].startswith("q")
     output = folder / ("out.gguf" if is_gguf else "out")
     options = [option for option in options if option != "keep"] + (kept(model) if "keep" in options else [])
-    options += {"text": ["--calibrate", text], "imatrix": ["--imatrix", matrix], None: []}[needs]
+    options += {"text": ["--calibrate", text, "--calibrate-context", CONTEXT], "imatrix": ["--imatrix", matrix], None: []}[needs]
     programs.convert(model, output, *options, "--force")
-    verdict = programs.run("llama-verify", model, output, "--text", unseen, "--json", expected=(0, 1, 2))
+    verdict = programs.run("llama-verify", model, output, "--text", unseen, "--context", CONTEXT, "--json", expected=(0, 1, 2))
     report = json.loads(verdict.stdout)
     bits, whole = linear_bits(model, output)
     low, high = report["perplexity"]["ratio_ci95"]
@@ -132,7 +134,7 @@ def main():
             if model is None:
                 parser.error(f"there is no model {name} in {', '.join(map(str, places))}")
             matrix = folder / f"{model.name}-imatrix.gguf"
-            programs.run("llama-verify", model, "--text", text, "--imatrix", matrix)
+            programs.run("llama-verify", model, "--text", text, "--context", CONTEXT, "--imatrix", matrix)
             results = figures[model.name] = []
             for row in rows():
                 if arguments.only is None or arguments.only in row[0]:

@@ -75,7 +75,11 @@ def from_pack_quantized(tensors, module, bits=4):
     zeros = numpy.full(scales.shape, 1 << (bits - 1), numpy.uint8)
     if (stored := tensors.get(f"{module}.weight_zero_point")) is not None:
         zeros = transposed(unpack(transposed(stored.numpy()), bits, rows))
-    return Linear(unpack(packed, bits, columns), scales, zeros, contiguous(columns, scales.shape[1]), bits)
+    group_of = contiguous(columns, scales.shape[1])
+    if (listed := tensors.get(f"{module}.weight_g_idx")) is not None:
+        group_of = listed.numpy()
+        assert group_of.shape == (columns,) and group_of.min() >= 0 and group_of.max() < scales.shape[1]
+    return Linear(unpack(packed, bits, columns), scales, zeros, group_of, bits)
 
 
 def to_pack_quantized(linear, module, dtype=torch.bfloat16):

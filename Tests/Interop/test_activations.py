@@ -103,12 +103,6 @@ def make(source, folder, kind, pattern, ids):
     return folder
 
 
-def readable(programs, kind, folder):
-    if kind == "int8" and not programs.accepts(folder):
-        pytest.skip("int-quantized weights are not read")
-    return folder
-
-
 @pytest.mark.parametrize("pattern, share", EXACT, ids=["feed-forward", "layer"])
 @pytest.mark.parametrize("kind", SCHEMES)
 def test_emulated_activations_equal_compressed_tensors(
@@ -117,7 +111,7 @@ def test_emulated_activations_equal_compressed_tensors(
     """Exact where rounding noise cannot grow: in the last layer. When float32 noise carries a value over a boundary
     between two codes, its own token changes, and through keys and values a little the later ones; hence the shares.
     Products in float32, the same bits on every machine: on tiles of BF16 there is ten times as much noise."""
-    folder = readable(programs, kind, make(tiny, tmp_path / "model", kind, pattern, ids))
+    folder = make(tiny, tmp_path / "model", kind, pattern, ids)
     model = reference.load(folder)
     theirs = reference.logits(model, ids)
     options = ("--instruction-set", "scalar", "--emulate", EMULATION[kind])
@@ -142,7 +136,7 @@ def test_emulation_of_all_layers_is_near_compressed_tensors(
     """Not exact: through several layers crossed boundaries multiply, for the library as well. But as near to its float64
     as its own float32 is, give or take the chance of which boundaries are crossed (0.97 to 1.09 of that was seen), and
     nearer than without emulation."""
-    folder = readable(programs, kind, make(tiny, tmp_path / "model", kind, "re:.*layers.*_proj", ids))
+    folder = make(tiny, tmp_path / "model", kind, "re:.*layers.*_proj", ids)
     single, double = (reference.logits(reference.load(folder, dtype), ids) for dtype in (torch.float32, torch.float64))
     emulated = programs.logits(folder, ids, "--emulate", "activations")
     weight_only = programs.logits(folder, ids)
@@ -160,7 +154,7 @@ def test_emulation_of_all_layers_is_near_compressed_tensors(
 def test_an_int8_model_of_the_library_equals_transformers(programs, figure):
     """A model that the library quantized and transformers saved, W8A8 in both layers: crossed boundaries are left, a third
     of what activations rounded and not differ by."""
-    folder = readable(programs, "int8", FIXTURES / "golden/model/w8a8")
+    folder = FIXTURES / "golden/model/w8a8"
     prompt = list(range(48))
     theirs = reference.logits(reference.load(folder), prompt)
     emulated = programs.logits(folder, prompt, "--emulate", "activations=int8")

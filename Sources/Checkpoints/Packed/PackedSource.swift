@@ -39,11 +39,11 @@ final class PackedSource: TensorSource {
       let extents = configuration.shape(of: role).dimensions
       var module = try PackedModule(
         base, name: name, form: form, rows: extents[0], columns: extents[1], scheme: scheme.scheme)
-      if try module.storesZeroPointsOfV2() {
-        module = module.inV2
+      if let version = try module.otherVersion() {
         notes.append(
-          "\(name): the zero points of this symmetric model are those of gptq_v2, though its configuration says gptq; they are read so"
+          "\(name): the zero points of this symmetric model are those of \(version.rawValue), though its configuration says \(form.layout.rawValue); they are read so"
         )
+        module = module.relabelled(version)
       }
       if let index = try module.groupIndex() { indices[UTF8Key(name)] = index }
       for suffix in module.storedSuffixes { hidden.insert(UTF8Key(name + "." + suffix)) }
@@ -191,7 +191,8 @@ private struct PackedModule {
       hasZeroPoints: w.hasZeroPoints, hasGroupIndex: w.hasGroupIndex)
   }
 
-  var inV2: PackedModule { PackedModule(self, layout: .gptqV2) }
+  /// The same tensors, read as another layout of equal shapes.
+  func relabelled(_ layout: IntegerLayout) -> PackedModule { PackedModule(self, layout: layout) }
 
   var storedSuffixes: [String] { weight.storedTensors(scaleType: scaleType).map(\.suffix) }
 
@@ -228,13 +229,18 @@ private struct PackedModule {
     }
   }
 
-  /// Symmetric files tell by their constant whether zero points are stored less one.
-  func storesZeroPointsOfV2() throws -> Bool {
-    guard form.isSymmetric, weight.layout == .gptq, let stored = weight.stored(.zeroPoints) else { return false }
+  /// The version of GPTQ whose zero points these are, where the configuration says the other: symmetric files tell by their
+  /// constant whether zero points are stored less one, and mislabelled ones are in circulation. One word decides; that the
+  /// others agree is checked where they are read.
+  func otherVersion() throws -> IntegerLayout? {
+    guard form.isSymmetric, weight.layout.isGPTQ, let stored = weight.stored(.zeroPoints) else { return nil }
+    let (other, constant): (IntegerLayout, UInt8) =
+      weight.layout == .gptq
+      ? (.gptqV2, weight.bits == 4 ? 0x88 : 0x80) : (.gptq, weight.bits == 4 ? 0x77 : 0x7F)
     var first = [UInt8](repeating: 0, count: 4)
     var span = first.mutableSpan
     try base.read(name + "." + stored.suffix, at: 0, into: &span)
-    return first.allSatisfy { $0 == (weight.bits == 4 ? 0x88 : 0x80) }
+    return first.allSatisfy { $0 == constant } ? other : nil
   }
 
   /// - Throws: `ParseFailure` for a group that does not exist.

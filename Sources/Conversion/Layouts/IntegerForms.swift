@@ -86,6 +86,10 @@ enum IntegerTarget {
     if grid.bits == 8, quantizer.layout == .awq {
       throw ConversionFailure(.usage, "AWQ has codes of 4 bits; use --to int4")
     }
+    if grid.groupSize == nil, quantizer.layout == .awq {
+      throw ConversionFailure(
+        .usage, "AWQ's kernels take groups of inputs, not whole rows; use --group-size 128, 64 or 32")
+    }
     if grid.bits == 8, !grid.isSymmetric { throw ConversionFailure(.usage, "--asymmetric is for int4") }
   }
 
@@ -161,6 +165,9 @@ struct IntegerForms {
     }
     guard quantization.activations == .none else {
       throw refusal("its activations are quantized, which \(layout.rawValue) does not know")
+    }
+    guard layout != .awq || !quantization.scheme.isRowWise else {
+      throw refusal("AWQ's kernels take groups of inputs, and each of its scales is for a whole row")
     }
     let groups = quantization.scaleShape.dimensions.dropFirst().reduce(1, *)
     let packed = PackedWeight(

@@ -71,6 +71,11 @@ struct ServingSizes {
     if !layouts.isDisjoint(with: [.gptq, .gptqV2]), forms.contains(where: \.hasZeroPoints) {
       warnings.append("vLLM's GPTQ method takes symmetric codes only, these have zero points")
     }
+    if layouts.contains(.compressedTensors), forms.contains(where: \.hasGroupIndex) {
+      warnings.append(
+        "groups are listed in weight_g_idx (actorder group): vLLM reads that, compressed-tensors 0.20 and later, and transformers with it, refuse the configuration"
+      )
+    }
     let sizes = Set(forms.compactMap(\.groupSize)).subtracting([32, 64, 128])
     if first.layout != nil, !sizes.isEmpty {
       warnings.append(
@@ -88,6 +93,8 @@ private struct IntegerForm {
   let groupSize: Int?
   let bits: Int
   let hasZeroPoints: Bool
+  /// Groups are not runs of inputs.
+  let hasGroupIndex: Bool
 
   init?(_ step: PlannedStep) {
     guard step.weight.elementType == .i8, let scale = step.scale else { return nil }
@@ -96,6 +103,7 @@ private struct IntegerForm {
     groupSize = groups <= 1 ? nil : step.input.columnCount / groups
     bits = step.codeBits
     hasZeroPoints = step.zeroPoint != nil
+    hasGroupIndex = step.packing?.hasGroupIndex ?? false
   }
 
   func obstacle(_ size: Int, _ step: PlannedStep) -> String? {

@@ -149,7 +149,7 @@ public struct GroupSearch: Sendable, Hashable {
   private static func value(_ pattern: UInt32) -> Float { Float(bitPattern: pattern << 16) }
 
   /// Whether F16 holds a positive BF16 number.
-  private static func isF16(_ value: Float) -> Bool {
+  static func isF16(_ value: Float) -> Bool {
     value <= 65504 && (value / 0x1p-24).rounded(.towardZero) * 0x1p-24 == value
   }
 }

@@ -115,9 +115,7 @@ public struct IntegerQuantizer: Sendable, Hashable, CustomStringConvertible {
         var target = codes.part(start..<start + size)
         let found: GroupCodes.Parameters
         if method == .rtn {
-          found = GroupCodes.library(
-            part, format: scaleType.floatFormat, isSymmetric: grid.isSymmetric, codes: grid.codes,
-            halfRange: grid.halfRange, into: &target)
+          found = rounded(part, weightType: weightType, into: &target)
         } else {
           found = search.parameters(
             part, weights: Self.part(of: weights, group * size..<(group + 1) * size).span, scratch: &scratch.search,
@@ -140,6 +138,22 @@ public struct IntegerQuantizer: Sendable, Hashable, CustomStringConvertible {
       rows: values.count / columns, zeroRows: zeroRows, saturated: measures.saturated,
       signalEnergy: measures.signalEnergy, errorEnergy: measures.errorEnergy, elements: values.count,
       largestError: measures.largestError)
+  }
+
+  /// A group rounded to nearest. Where scales are stored in F16, those of BF16 weights are the library's all the same, so
+  /// that codes do not depend on the layout; only one that F16 does not hold is found anew in it.
+  private func rounded(
+    _ values: Span<Float>, weightType: ElementType, into codes: inout MutableSpan<UInt8>
+  ) -> GroupCodes.Parameters {
+    func library(_ format: FloatFormat, _ codes: inout MutableSpan<UInt8>) -> GroupCodes.Parameters {
+      GroupCodes.library(
+        values, format: format, isSymmetric: grid.isSymmetric, codes: grid.codes, halfRange: grid.halfRange,
+        into: &codes)
+    }
+    let format = scaleType(forWeight: weightType).floatFormat
+    guard format == .f16, weightType == .bf16 else { return library(format, &codes) }
+    let found = library(.bf16, &codes)
+    return GroupSearch.isF16(found.scale) ? found : library(.f16, &codes)
   }
 
   /// One row by itself, as `quantize` gives it.

@@ -65,7 +65,7 @@ public struct PackedWeight: Sendable, Hashable {
     case .awq:
       guard bits == 4 else { return "AWQ has codes of 4 bits" }
       guard rows % perWord == 0 else { return "AWQ packs \(perWord) outputs in a word; it has \(rows)" }
-      return hasGroupIndex ? "AWQ's groups are runs of inputs" : nil
+      return hasGroupIndex ? "AWQ's groups are runs of inputs, and g_idx lists others" : nil
     }
   }
 
