@@ -1,3 +1,4 @@
+public import Calibration
 public import CommandLineSupport
 public import Conversion
 public import Verification
@@ -14,5 +15,9 @@ extension ConversionFailure: ExitStatusError {
 }
 
 extension MemoryFailure: ExitStatusError {
+  public var exitStatus: ExitStatus { .usage }
+}
+
+extension SensitivityFailure: ExitStatusError {
   public var exitStatus: ExitStatus { .usage }
 }
