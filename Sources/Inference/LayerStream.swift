@@ -108,18 +108,23 @@ struct LayerStream {
 
   /// Carries hidden states through half a layer.
   mutating func pass(through half: LayerHalf, layer: Int, weights: any ModelWeights) throws {
-    switch half {
-    case .attention:
-      let matrices = try LayerWeights.Attention(weights, layer: layer)
-      for chunk in chunks {
-        try settings.checkCancellation()
-        attend(chunk, matrices, nil)
-      }
-    case .feedForward:
-      let matrices = try LayerWeights.FeedForward(weights, layer: layer)
-      for chunk in chunks {
-        try settings.checkCancellation()
-        feedForward(chunk, matrices, nil)
+    try pass(through: try LayerWeights.Half(weights, half, layer: layer))
+  }
+
+  /// Carries streams of one model through half a layer, whose weights are read once.
+  static func pass(
+    _ streams: inout [LayerStream], through half: LayerHalf, layer: Int, weights: any ModelWeights
+  ) throws {
+    let matrices = try LayerWeights.Half(weights, half, layer: layer)
+    for index in streams.indices { try streams[index].pass(through: matrices) }
+  }
+
+  private mutating func pass(through half: LayerWeights.Half) throws {
+    for chunk in chunks {
+      try settings.checkCancellation()
+      switch half {
+      case .attention(let matrices): attend(chunk, matrices, nil)
+      case .feedForward(let matrices): feedForward(chunk, matrices, nil)
       }
     }
   }

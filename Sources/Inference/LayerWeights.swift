@@ -35,6 +35,18 @@ enum LayerWeights {
       down = try weights.matrix(.layer(layer, .down), rows: nil)
     }
   }
+
+  enum Half {
+    case attention(Attention)
+    case feedForward(FeedForward)
+
+    init(_ weights: any ModelWeights, _ half: LayerHalf, layer: Int) throws {
+      switch half {
+      case .attention: self = .attention(try Attention(weights, layer: layer))
+      case .feedForward: self = .feedForward(try FeedForward(weights, layer: layer))
+      }
+    }
+  }
 }
 
 /// Gathers embedding rows without holding the embedding: rows are read in blocks, each once.

@@ -79,14 +79,14 @@ public struct LockstepScorer {
     }
     try baseStream.finish()
     try candidateStream?.finish()
-    var sweep = HeadSweep(
-      base, baseStream.hidden, candidate, candidateStream?.hidden, windows, scored, settings)
+    let compared = candidateStream.map { [HeadSweep.Candidate(weights: candidate, hidden: $0.hidden)] } ?? []
+    var sweep = HeadSweep(base, baseStream.hidden, compared, windows, scored, settings)
     try sweep.run(ahead)
     progress(steps, steps)
     sweep.append(to: &scoring)
   }
 
-  private static func validate(_ windows: [[Int32]], vocabulary: Int) throws(ParseFailure) {
+  static func validate(_ windows: [[Int32]], vocabulary: Int) throws(ParseFailure) {
     for window in windows {
       guard let stray = window.first(where: { $0 < 0 || Int($0) >= vocabulary }) else { continue }
       throw ParseFailure(

@@ -40,6 +40,12 @@ public struct MemoryEstimate: Sendable, Equatable {
     scratch = UInt64(peak.1)
   }
 
+  init(hiddenStates: UInt64, weights: UInt64, scratch: UInt64) {
+    self.hiddenStates = hiddenStates
+    self.weights = weights
+    self.scratch = scratch
+  }
+
   /// Bytes of the larger half of the largest layer.
   static func largestStep(_ models: [any ModelWeights]) -> Int {
     models.map { max(attentionWeights($0), feedForwardWeights($0)) }.max() ?? 0

@@ -21,3 +21,7 @@ extension CalibrationMemoryFailure: ExitStatusError {
 extension MemoryFailure: ExitStatusError {
   public var exitStatus: ExitStatus { .usage }
 }
+
+extension SensitivityFailure: ExitStatusError {
+  public var exitStatus: ExitStatus { .usage }
+}

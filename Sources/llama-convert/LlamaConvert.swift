@@ -15,6 +15,6 @@ struct LlamaConvert: ParsableCommand {
       disk, 75 interrupted (run again), 77 permission.
       """,
     version: ToolVersion.text,
-    subcommands: [Convert.self, Inspect.self, Lint.self, Digest.self],
+    subcommands: [Convert.self, Inspect.self, Lint.self, Digest.self, Sensitivity.self],
     defaultSubcommand: Convert.self)
 }
