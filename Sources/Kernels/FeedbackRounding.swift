@@ -1,18 +1,27 @@
 internal import CKernels
 
 extension FeedbackFactor {
-  /// Positions that are rounded between two matrix products.
-  private static let block = Int(ck_feedback_block)
-  /// Rows that a piece takes at most, and the most bytes of its errors: the more rows, the less often coefficients are packed.
+  /// Rows that a piece takes at most, and about the most memory: the more rows, the less often coefficients are packed.
   private static let rowsPerPiece = 480
-  private static let bytesPerPiece = 48 << 20
+  private static let bytesPerPiece = 96 << 20
+  /// Of an element: its value, error and code.
+  private static let bytesPerElement = 9
   /// Tiles of every kernel and lanes divide it.
   private static let rowStep = 96
+
+  /// As many for each thread as for the others.
+  private func rowsPerPiece(rows: Int, threads: Int) -> Int {
+    let fitting = Self.bytesPerPiece / (Self.bytesPerElement * size) / Self.rowStep * Self.rowStep
+    let most = max(Self.rowStep, min(Self.rowsPerPiece, fitting))
+    let rounds = (rows + most * threads - 1) / (most * threads)
+    let even = (rows + rounds * threads - 1) / (rounds * threads)
+    return min(most, (even + Self.rowStep - 1) / Self.rowStep * Self.rowStep)
+  }
 
   /// Rounds rows of a weight, each by itself: code = clamp(rne(target / scale + zero)), in binary32. The same bits on any
   /// number of threads and on all instruction sets.
   ///
-  /// Each thread holds the errors of a piece of rows, 48 MiB or those of 96 rows at most.
+  /// Each thread holds some rows with their errors and codes: 96 MiB, or 96 rows if that is more.
   /// - Parameters:
   ///   - values: `[rows, size]`, finite.
   ///   - codes: takes two's complement bytes `[rows, size]`.
@@ -35,9 +44,7 @@ extension FeedbackFactor {
     }
     precondition(grid.groupOfColumn.allSatisfy { $0 >= 0 && $0 < groups }, "groups have scales")
     var costs = [Double](repeating: 0, count: rows)
-    let perThread = (rows + 2 * threads - 1) / (2 * threads)
-    let most = max(Self.rowStep, min(Self.rowsPerPiece, Self.bytesPerPiece / (4 * size) / Self.rowStep * Self.rowStep))
-    let perPiece = min(most, (perThread + Self.rowStep - 1) / Self.rowStep * Self.rowStep)
+    let perPiece = rowsPerPiece(rows: rows, threads: threads)
     let groupOfPosition = columns.map { grid.groupOfColumn[Int($0)] }
     let (low, high) = (Float(grid.codes.lowerBound), Float(grid.codes.upperBound))
     grid.scales.withUnsafeBufferPointer { scales in
@@ -88,19 +95,28 @@ private struct FeedbackPiece {
   let rows: Range<Int>
   let kernel: ProductKernel
   let table: UnsafePointer<ck_feedbacks>
+  /// Positions and rows, up to whole blocks and lanes.
+  private let width: Int
+  private let height: Int
+  /// `[height, width]` in the order of positions, zeros where there are no rows: gathered once, or every access to a block
+  /// would take a line of the cache for a single element.
+  private let values: AlignedBytes
+  private let codes: AlignedBytes
   /// Errors, for each block of positions tile after tile of rows.
-  let packedErrors: AlignedBytes
-  let packedCoefficients: AlignedBytes
-  /// `[rows, block]`
-  let sums: AlignedBytes
-  let errors: AlignedBytes
+  private let packedErrors: AlignedBytes
+  private let packedCoefficients: AlignedBytes
+  /// `[height, block]`
+  private let sums: AlignedBytes
+  private let errors: AlignedBytes
+  /// A block's coefficients `[block, block]`: rows of the factor itself would fall on the same lines of the cache.
+  private let coefficients: AlignedBytes
   /// For each sixteen rows, `[groups, lanes]`; those of zeros behind them.
-  let scales: AlignedBytes
+  private let scales: AlignedBytes
+  private let costs: AlignedBytes
 
   private var size: Int { factor.size }
   private var tiles: Int { (rows.count + kernel.tileTokens - 1) / kernel.tileTokens }
-  private var laneRuns: Int { (rows.count + Self.lanes - 1) / Self.lanes }
-  private var scaleCount: Int { laneRuns * operands.groups * Self.lanes }
+  private var scaleCount: Int { height * operands.groups }
 
   init(factor: FeedbackFactor, operands: FeedbackOperands, rows: Range<Int>, instructionSet: InstructionSet) {
     self.factor = factor
@@ -111,23 +127,55 @@ private struct FeedbackPiece {
     table = ck_feedbacks_at(Int32(instructionSet.rawValue))
     let tiles = (rows.count + kernel.tileTokens - 1) / kernel.tileTokens
     let blocks = (factor.size + Self.block - 1) / Self.block
+    width = blocks * Self.block
+    height = (rows.count + Self.lanes - 1) / Self.lanes * Self.lanes
+    values = AlignedBytes(byteCount: height * width * 4)
+    codes = AlignedBytes(byteCount: height * width)
     packedErrors = AlignedBytes(
       byteCount: blocks * tiles * kernel.tokenPanelBytes(Self.block, terms: kernel.terms))
     packedCoefficients = AlignedBytes(
       byteCount: Self.block / kernel.tileOutputs * kernel.outputPanelBytes(Self.block, terms: kernel.terms))
-    sums = AlignedBytes(byteCount: rows.count * Self.block * 4)
-    errors = AlignedBytes(byteCount: rows.count * Self.block * 4)
-    let laneRuns = (rows.count + Self.lanes - 1) / Self.lanes
-    scales = AlignedBytes(byteCount: 2 * laneRuns * operands.groups * Self.lanes * 4)
+    sums = AlignedBytes(byteCount: height * Self.block * 4)
+    errors = AlignedBytes(byteCount: height * Self.block * 4)
+    coefficients = AlignedBytes(byteCount: Self.block * Self.block * 4)
+    scales = AlignedBytes(byteCount: 2 * height * operands.groups * 4)
+    costs = AlignedBytes(byteCount: height * MemoryLayout<Double>.stride)
   }
 
   func run() {
     takeScales()
+    takeValues()
+    costs.start.initializeMemory(as: Double.self, repeating: 0, count: height)
+    // Rows that are not there have sums of zero too.
+    sums.start.initializeMemory(as: Float.self, repeating: 0, count: height * Self.block)
     kernel.onThisThread {
       for block in stride(from: (size - 1) / Self.block, through: 0, by: -1) {
         addBlocksBehind(block)
         round(block)
         if block > 0 { packErrors(block) }
+      }
+    }
+    giveCodes()
+  }
+
+  private func takeValues() {
+    let to = values.start.initializeMemory(as: Float.self, repeating: 0, count: height * width)
+    factor.columns.withUnsafeBufferPointer { columns in
+      for line in 0..<rows.count {
+        let (row, from) = (to + line * width, operands.values + (rows.lowerBound + line) * size)
+        for position in 0..<size { row[position] = from[Int(columns[position])] }
+      }
+    }
+  }
+
+  private func giveCodes() {
+    let from = codes.start.assumingMemoryBound(to: Int8.self)
+    let costs = costs.start.assumingMemoryBound(to: Double.self)
+    factor.columns.withUnsafeBufferPointer { columns in
+      for line in 0..<rows.count {
+        let (row, to) = (from + line * width, operands.codes + (rows.lowerBound + line) * size)
+        for position in 0..<size { to[Int(columns[position])] = row[position] }
+        operands.costs[rows.lowerBound + line] = costs[line]
       }
     }
   }
@@ -142,7 +190,7 @@ private struct FeedbackPiece {
   /// Scales and zero points, rows side by side.
   private func takeScales() {
     let to = scales.start.bindMemory(to: Float.self, capacity: 2 * scaleCount)
-    for run in 0..<laneRuns {
+    for run in 0..<height / Self.lanes {
       for lane in 0..<Self.lanes {
         let row = rows.lowerBound + run * Self.lanes + lane
         for group in 0..<operands.groups {
@@ -162,7 +210,7 @@ private struct FeedbackPiece {
     let terms = Int32(kernel.terms)
     let sums = sums.start.assumingMemoryBound(to: Float.self)
     let last = (size - 1) / Self.block
-    if block == last { return sums.initialize(repeating: 0, count: rows.count * Self.block) }
+    if block == last { return }
     for behind in stride(from: last, to: block, by: -1) {
       let depth = length(behind)
       factor.coefficients.withUnsafeBufferPointer { coefficients in
@@ -184,31 +232,33 @@ private struct FeedbackPiece {
 
   private func round(_ block: Int) {
     let first = block * Self.block
+    takeCoefficients(block)
     let scales = scales.start.assumingMemoryBound(to: Float.self)
     let sums = sums.start.assumingMemoryBound(to: Float.self)
     let errors = errors.start.assumingMemoryBound(to: Float.self)
-    factor.coefficients.withUnsafeBufferPointer { coefficients in
-      factor.columns.withUnsafeBufferPointer { columns in
-        factor.costs.withUnsafeBufferPointer { costs in
-          operands.groupOfPosition.withUnsafeBufferPointer { groups in
-            guard let coefficients = coefficients.baseAddress, let columns = columns.baseAddress,
-              let costs = costs.baseAddress, let groups = groups.baseAddress
-            else { return }
-            for run in 0..<laneRuns {
-              let line = run * Self.lanes
-              let row = rows.lowerBound + line
-              let ofRun = scales + run * operands.groups * Self.lanes
-              var part = ck_feedback(
-                rows: min(Self.lanes, rows.upperBound - row), size: length(block), values: operands.values + row * size,
-                value_stride: size, columns: columns + first, codes: operands.codes + row * size, code_stride: size,
-                sums: sums + line * Self.block, coefficients: coefficients + first * size + first,
-                coefficient_stride: size, scales: ofRun, zeros: ofRun + scaleCount, groups: groups + first,
-                low: operands.low, high: operands.high, costs: costs + first, errors: errors + line * Self.block)
-              table.pointee.round_block(&part, operands.costs + row)
-            }
-          }
+    factor.costs.withUnsafeBufferPointer { costs in
+      operands.groupOfPosition.withUnsafeBufferPointer { groups in
+        guard let costs = costs.baseAddress, let groups = groups.baseAddress else { return }
+        for line in stride(from: 0, to: height, by: Self.lanes) {
+          let ofLanes = scales + line * operands.groups
+          var part = ck_feedback(
+            size: length(block), values: values.start.assumingMemoryBound(to: Float.self) + line * width + first,
+            codes: codes.start.assumingMemoryBound(to: Int8.self) + line * width + first, stride: width,
+            sums: sums + line * Self.block, coefficients: coefficients.start.assumingMemoryBound(to: Float.self),
+            scales: ofLanes, zeros: ofLanes + scaleCount, groups: groups + first, low: operands.low,
+            high: operands.high, costs: costs + first, errors: errors + line * Self.block)
+          table.pointee.round_block(&part, self.costs.start.assumingMemoryBound(to: Double.self) + line)
         }
       }
+    }
+  }
+
+  private func takeCoefficients(_ block: Int) {
+    let to = coefficients.start.bindMemory(to: Float.self, capacity: Self.block * Self.block)
+    factor.coefficients.withUnsafeBufferPointer { coefficients in
+      guard let from = coefficients.baseAddress else { return }
+      let start = from + block * Self.block * (size + 1)
+      for row in 0..<length(block) { (to + row * Self.block).update(from: start + row * size, count: row) }
     }
   }
 

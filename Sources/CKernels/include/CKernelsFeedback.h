@@ -6,25 +6,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// Order of the small triangles, rows that are rounded side by side, and positions of a block at most.
+/// Order of the small triangles, rows that are rounded side by side, and positions of a block.
 enum { ck_triangle = 32, ck_feedback_lanes = 16, ck_feedback_block = 128 };
 
-/// A block of positions of up to sixteen rows, to be rounded from the last position to the first.
+/// A block of positions of sixteen rows, to be rounded from the last position to the first. Rows are read and written in
+/// whole vectors of sixteen positions, past `size` too.
 struct ck_feedback {
-  /// Rows, at most ck_feedback_lanes, and positions, at most ck_feedback_block.
-  size_t rows, size;
-  /// values[r * value_stride + columns[t]] is what row r has at position t; its code goes to the same place.
+  /// Positions, at most ck_feedback_block.
+  size_t size;
+  /// Of all rows, the same number of elements apart: weights, and what takes their codes.
   const float *values;
-  size_t value_stride;
-  const int32_t *columns;
   int8_t *codes;
-  size_t code_stride;
+  size_t stride;
   /// sums[r * ck_feedback_block + t]: what positions behind the block add to the target.
   const float *sums;
-  /// coefficients[t * coefficient_stride + k] carries the error at t to the target at k < t.
+  /// coefficients[t * ck_feedback_block + k] carries the error at t to the target at k < t.
   const float *coefficients;
-  size_t coefficient_stride;
-  /// Of the row r and the group g of a position: scales[g * ck_feedback_lanes + r], not zero, for all lanes.
+  /// Of the row r and the group g of a position: scales[g * ck_feedback_lanes + r], not zero.
   const float *scales, *zeros;
   const int32_t *groups;
   /// Codes lie in low...high.
@@ -41,7 +39,7 @@ struct ck_feedbacks {
   ptrdiff_t (*factor_triangle)(float *a, size_t stride, size_t n);
   /// Replaces rows x[rows][stride] of ck_triangle elements by x * L^-T. transposed[j][i] is L[i][j] for i > j, else 0.
   void (*solve_rows)(float *x, size_t stride, size_t rows, const float *transposed, const float *diagonal);
-  /// Rounds a block; adds each row's cost to `costs`.
+  /// Rounds a block; adds the cost of each of the sixteen rows to `costs`.
   void (*round_block)(const struct ck_feedback *block, double *costs);
 };
 
