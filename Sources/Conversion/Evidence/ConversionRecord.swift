@@ -134,7 +134,7 @@ public struct ConversionRecord: Sendable {
       var entry = JSONObject()
       entry["name"] = .string(step.weight.name)
       entry["operation"] = .string(step.operation.description)
-      entry["from"] = .string(step.input.elementType.rawValue)
+      entry["from"] = .string((step.calibratedFrom ?? step.input).elementType.rawValue)
       entry["to"] = .string(step.weight.elementType.rawValue)
       entry["shape"] = .array(step.weight.shape.dimensions.map { .number(JSONNumber($0)) })
       entry["sha256"] = .string(check.digest.tensors[index].digest)
@@ -159,7 +159,7 @@ extension ConversionRecord {
     var lines = ["published   \(plan.outputPath)"]
     lines.append("target      \(plan.options.target)")
     lines.append(
-      "size        \(ByteSize(writtenByteCount)) in \(plan.output.files.count) file(s), input \(ByteSize(plan.inputByteCount))"
+      "size        \(ByteSize(writtenByteCount)) in \(plan.output.files.count) file(s), input \(ByteSize(plan.modelByteCount))"
     )
     if !quantized.isEmpty {
       let worst = quantized.map(\.sqnrDecibels).min() ?? 0

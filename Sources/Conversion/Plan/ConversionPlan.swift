@@ -120,6 +120,11 @@ public struct ConversionPlan: Sendable {
   /// Bytes of tensors read.
   public var inputByteCount: UInt64 { steps.reduce(0) { $0 + UInt64($1.inputByteCount) } }
 
+  /// Bytes of the model's tensors, also where calibration has read them already.
+  public var modelByteCount: UInt64 {
+    steps.reduce(0) { $0 + UInt64(($1.calibratedFrom ?? $1.input).storedByteCount) }
+  }
+
   /// Bytes of all files written, apart from the record and the checksums.
   public var outputByteCount: UInt64 {
     output.files.reduce(0) { $0 + $1.byteCount } + documents.reduce(0) { $0 + UInt64($1.bytes.count) }

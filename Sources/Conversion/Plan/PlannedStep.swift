@@ -20,6 +20,8 @@ public struct PlannedStep: Sendable {
   public let zeroPoint: PlannedTensor?
   /// In which words codes, scales and zero points are written; nil where they are written as they are.
   public let packing: PackedWeight?
+  /// The model's own tensor, where calibration's took its place as the input.
+  public private(set) var calibratedFrom: LogicalTensor?
   /// What rounding did, where calibration has measured it.
   public private(set) var measured: QuantizationStatistics?
   /// What else is carried over with the weight as it is stored.
@@ -30,6 +32,7 @@ public struct PlannedStep: Sendable {
   /// The step as it is run, with what calibration has found in place of the input.
   func bound(to found: CalibratedTensor) -> PlannedStep {
     var step = self
+    step.calibratedFrom = input
     step.input = found.tensor
     step.source = rowOrder.map { found.tensor.permuted(by: $0) } ?? found.tensor
     step.measured = found.statistics
