@@ -37,10 +37,11 @@ public final class StagedDirectory: Sendable {
   /// A directory beside the target for work that a later process may go on with, never published.
   /// - Parameters:
   ///   - suffix: behind the target's name.
+  ///   - mark: the file by which such a directory is known: one that has other files and not this is somebody else's.
   ///   - isUsable: whether what a process before left in the directory may stay; else it is cleared.
-  /// - Throws: `FileFailure` of kind `.exists` when another process is at it.
+  /// - Throws: `FileFailure` of kind `.exists` when another process is at it, or it is somebody else's.
   public init(
-    resuming target: String, suffix: String, ifUsable isUsable: (_ path: String) -> Bool
+    resuming target: String, suffix: String, mark: String, ifUsable isUsable: (_ path: String) -> Bool
   ) throws(FileFailure) {
     let parent = FileSystem.parent(of: target)
     let path = (parent == "/" ? "" : parent) + "/" + FileSystem.lastComponent(of: target) + suffix
@@ -48,7 +49,13 @@ public final class StagedDirectory: Sendable {
     self.target = target
     self.path = path
     if isUsable(path) { return }
-    for name in try FileSystem.names(in: path) { try FileSystem.remove(path + "/" + name) }
+    let names = try FileSystem.names(in: path)
+    guard names.isEmpty || names.contains(mark) else {
+      throw FileFailure(
+        path: path, operation: "keep unfinished work", kind: .exists, detail: "the directory holds other files")
+    }
+    for name in names where name != mark { try FileSystem.remove(path + "/" + name) }
+    try FileSystem.remove(path + "/" + mark)
   }
 
   /// Creates the directory unless it is there, and locks it.

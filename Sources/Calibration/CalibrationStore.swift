@@ -14,7 +14,7 @@ final class CalibrationStore {
   /// Opens or creates the store of an output.
   /// - Parameter identity: of everything that decides the bytes. What another calibration left is cleared.
   init(for output: String, identity: String) throws {
-    directory = try StagedDirectory(resuming: output, suffix: ".calibration") { path in
+    directory = try StagedDirectory(resuming: output, suffix: ".calibration", mark: Self.manifestName) { path in
       guard let bytes = try? ReadableFile.contents(of: path + "/" + Self.manifestName, limit: 1 << 16) else {
         return false
       }

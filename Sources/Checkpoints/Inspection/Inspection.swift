@@ -10,20 +10,23 @@ public struct Inspection: Sendable {
   public init(of checkpoint: Checkpoint) { self.checkpoint = checkpoint }
 
   /// Tensors and bytes by element type, largest first.
-  private var types: [(type: ElementType, tensors: Int, bytes: Int)] {
-    var counts: [ElementType: (Int, Int)] = [:]
+  private var types: [(type: String, tensors: Int, bytes: Int)] {
+    var counts: [String: (Int, Int)] = [:]
     for tensor in checkpoint.tensors {
       let weight = tensor.rows.rowCount * tensor.rows.rowByteCount
-      counts[tensor.elementType, default: (0, 0)].0 += 1
-      counts[tensor.elementType, default: (0, 0)].1 += weight
+      // Codes of four bits are two in a byte wherever they are stored.
+      let isHalf = tensor.quantization?.bits == 4
+      let type = isHalf ? "int4" : tensor.elementType.rawValue
+      counts[type, default: (0, 0)].0 += 1
+      counts[type, default: (0, 0)].1 += isHalf ? weight / 2 : weight
       if let quantization = tensor.quantization {
-        counts[quantization.scaleType, default: (0, 0)].1 += tensor.storedByteCount - weight
+        counts[quantization.scaleType.rawValue, default: (0, 0)].1 += tensor.storedByteCount - weight
       }
     }
-    return counts.map { ($0.key, $0.value.0, $0.value.1) }.sorted { ($0.2, $0.0.rawValue) > ($1.2, $1.0.rawValue) }
+    return counts.map { ($0.key, $0.value.0, $0.value.1) }.sorted { ($0.2, $0.0) > ($1.2, $1.0) }
   }
 
-  private var weightBytes: Int { checkpoint.tensors.reduce(0) { $0 + $1.storedByteCount } }
+  private var weightBytes: Int { types.reduce(0) { $0 + $1.bytes } }
 
   /// Contexts for which the key/value cache is shown, up to what the model claims.
   private var contexts: [Int] {
@@ -75,7 +78,7 @@ public struct Inspection: Sendable {
       "element_types": .array(
         types.map {
           [
-            "type": .string($0.type.rawValue), "tensors": .number(JSONNumber($0.tensors)),
+            "type": .string($0.type), "tensors": .number(JSONNumber($0.tensors)),
             "bytes": .number(JSONNumber($0.bytes)),
           ]
         }),

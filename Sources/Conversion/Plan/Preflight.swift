@@ -16,11 +16,20 @@ extension ConversionPlan {
     let free = try FileSystem.freeSpace(at: parent)
     // What a killed run left staged is removed before the new one begins: its space counts as free.
     let leftover = Self.byteCount(inDirectory: StagedDirectory.stagingPath(for: outputPath))
-    guard free + leftover >= outputByteCount + Self.spareBytes else {
+    let needed = outputByteCount + calibrationByteCount
+    guard free + leftover >= needed + Self.spareBytes else {
       throw ConversionFailure(
         .noSpace,
-        "\(parent): the output needs \(ByteSize(outputByteCount)), \(ByteSize(free)) are free; make room or choose another disk"
+        "\(parent): the output needs \(ByteSize(needed)), \(ByteSize(free)) are free; make room or choose another disk"
       )
+    }
+  }
+
+  /// Of what calibration keeps beside the output until that is published: codes one in a byte, and scales.
+  private var calibrationByteCount: UInt64 {
+    steps.reduce(0) { sum, step in
+      guard case .calibrate = step.operation else { return sum }
+      return sum + UInt64(step.outputByteCount)
     }
   }
 
