@@ -12,6 +12,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 CONTEXT = 128
+# Of the two models: the size of a head, and how many queries share a value.
+HEADS = {"grouped": (64, 2), "ungrouped": (32, 1)}
 ATTENTION = [f"self_attn.{name}_proj" for name in "qkv"]
 FEED_FORWARD = ["mlp.gate_proj", "mlp.up_proj"]
 
@@ -124,7 +126,8 @@ def calibrated(programs, sample, tmp_path_factory):
     def convert(source, *options):
         key = (source, *map(str, options))
         if key not in made:
-            options = ("--to", "int4", *options, "--calibrate", sample, "--calibrate-context", CONTEXT)
+            text = () if "rtn" in options else ("--calibrate", sample, "--calibrate-context", CONTEXT)
+            options = ("--to", "int4", *options, *text)
             made[key] = programs.convert(source, tmp_path_factory.mktemp("calibrated") / "out", *options)
         return made[key]
 
@@ -203,11 +206,20 @@ def relative(difference, weight):
     return float(difference.norm() / weight.norm())
 
 
-def undone(base, weights, norms, layer, grouped):
+def rows_that_give(columns, before, heads):
+    """For each column of a linear the row of the one before it that gives it: query heads that share a key/value head are
+    given the rows of the same values."""
+    if not before.endswith("v_proj"):
+        return columns
+    dimension, queries_per_value = heads
+    return columns // dimension // queries_per_value * dimension + columns % dimension
+
+
+def undone(base, weights, norms, layer, heads):
     """(linear, its weights with every folded factor taken out again, the factors) of one layer.
 
     Norms give their factors away; those between values and attention outputs, and between up and down, are read off the
-    rows of the former by least squares.
+    rows of the former by least squares. `heads`: their size, and how many queries share a value.
     """
     prefix = f"model.layers.{layer}."
 
@@ -219,28 +231,26 @@ def undone(base, weights, norms, layer, grouped):
         factors = base[f"{prefix}{norm}.weight"].double() / norms[f"{prefix}{norm}.weight"].double()
         for name in names:
             result[name] = weights[f"{prefix}{name}.weight"].double() / factors, factors
-    pairs = [("mlp.up_proj", "mlp.down_proj")] + ([] if grouped else [("self_attn.v_proj", "self_attn.o_proj")])
-    for before, after in pairs:
+    for before, after in (("mlp.up_proj", "mlp.down_proj"), ("self_attn.v_proj", "self_attn.o_proj")):
         rows, plain = result[before][0], original(before)
         factors = (plain * plain).sum(1) / (rows * plain).sum(1)
         result[before] = rows * factors[:, None], result[before][1]
-        result[after] = weights[f"{prefix}{after}.weight"].double() / factors, factors
-    if grouped:
-        weight = weights[f"{prefix}self_attn.o_proj.weight"].double()
-        result["self_attn.o_proj"] = weight, torch.ones(weight.shape[1], dtype=torch.double)
+        weight = weights[f"{prefix}{after}.weight"].double()
+        spread = factors[rows_that_give(torch.arange(weight.shape[1]), before, heads)]
+        result[after] = weight / spread, spread
     return {name: (folded, factors, original(name)) for name, (folded, factors) in result.items()}
 
 
 @pytest.mark.parametrize("method", ["awq", "awq+gptq"])
-@pytest.mark.parametrize("heads", ["grouped", "ungrouped"])
-def test_what_awq_folds_cancels(request, calibrated, figure, method, heads):
+@pytest.mark.parametrize("kind", ["grouped", "ungrouped"])
+def test_what_awq_folds_cancels(request, calibrated, figure, method, kind):
     """W ≈ W′ / s column by column, where the layer before was divided by s: the function is the base's."""
-    source = request.getfixturevalue("model" if heads == "grouped" else "ungrouped")
+    source = request.getfixturevalue("model" if kind == "grouped" else "ungrouped")
     folder = calibrated(source, "--method", method, "--group-size", 32, "--asymmetric")
     base, found, weights = layouts.load(source), layouts.load(folder), layouts.dequantized(folder)
     spreads = []
     for layer in range(2):
-        linears = undone(base, weights, found, layer, heads == "grouped")
+        linears = undone(base, weights, found, layer, HEADS[kind])
         assert len(linears) == 7
         for name, (folded, factors, weight) in linears.items():
             spread = float(factors.log().std())
@@ -270,7 +280,7 @@ def test_awq_lowers_the_error_of_outputs(programs, calibrated, model, sample, fi
         found, weights = layouts.load(folder), layouts.dequantized(folder)
         sums[method] = 0
         for layer in range(2):
-            linears = undone(base, weights, found, layer, grouped=True)
+            linears = undone(base, weights, found, layer, HEADS["grouped"])
             for name in ATTENTION + FEED_FORWARD:
                 folded, _, weight = linears[name]
                 hessian = textbook.hessian(inputs[f"model.layers.{layer}.{name}"])
