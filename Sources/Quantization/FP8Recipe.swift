@@ -15,6 +15,9 @@ public enum FP8Recipe: String, CaseIterable, Sendable, CustomStringConvertible {
   /// Meta's published choice, in the compressed-tensors layout.
   case fp8Meta = "fp8-meta"
 
+  /// The scales of activations are stored, and text is needed to find them.
+  public var storesActivationScales: Bool { self == .fp8Static }
+
   /// Which linear modules a recipe quantizes.
   public enum LayerSelection: Sendable, Hashable {
     /// Every linear of the transformer layers, not the output head.

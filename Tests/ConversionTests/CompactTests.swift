@@ -53,7 +53,7 @@ struct CompactTests {
 
   @Test(
     "Recipes give the tensors that they give in Hugging Face's layout, and the file goes there",
-    arguments: FP8Recipe.allCases)
+    arguments: FP8Recipe.allCases.filter { !$0.storesActivationScales })
   func recipes(_ recipe: FP8Recipe) throws {
     try convert(fixture("tiny"), to: path("hf"), ConversionOptions(target: .fp8(recipe)))
     try convert(fixture("tiny"), to: path("x.gguf"), compact(.fp8(recipe), compresses: true))

@@ -39,7 +39,9 @@ struct RoundTripTests {
     #expect(try joined == Fixtures.bytes(model.file("model.safetensors")))
   }
 
-  @Test("An FP8 model is carried over unchanged with its scales", arguments: FP8Recipe.allCases)
+  @Test(
+    "An FP8 model is carried over unchanged with its scales",
+    arguments: FP8Recipe.allCases.filter { !$0.storesActivationScales })
   func reshardQuantized(_ recipe: FP8Recipe) throws {
     let tiny = try ModelFolder()
     try convert(tiny.path, to: tiny.beside("fp8"), .fp8(recipe))
@@ -50,7 +52,9 @@ struct RoundTripTests {
     #expect(configurations[0] == configurations[1])
   }
 
-  @Test("FP8 to BF16 gives code times scale, rounded once", arguments: FP8Recipe.allCases)
+  @Test(
+    "FP8 to BF16 gives code times scale, rounded once",
+    arguments: FP8Recipe.allCases.filter { !$0.storesActivationScales })
   func dequantize(_ recipe: FP8Recipe) throws {
     let tiny = try ModelFolder()
     try convert(tiny.path, to: tiny.beside("fp8"), .fp8(recipe))
