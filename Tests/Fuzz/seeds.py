@@ -192,14 +192,17 @@ def imatrix(sums):
 
 
 def of_evidence():
-    for candidate in [0, 1]:
-        windows = [(0, 1, 2), (3, 1, 1)]
-        tokens = sum(window[2] for window in windows)
-        data = b"LLMTOKEN" + struct.pack("<IIQQ", 1, candidate, tokens, len(windows))
-        data += b"".join(struct.pack("<III", *window) for window in windows)
+    for candidate, layers, facts in [(0, 0, b""), (1, 0, b'{"a":[1,"b"]}'), (1, 2, b"")]:
+        # The last two entries are parts of one window.
+        table = [(0, 1, 2), (3, 1, 1), (3, 4, 1)]
+        tokens = sum(entry[2] for entry in table)
+        data = b"LLMTOKEN" + struct.pack("<IIQQIIQ", 2, candidate, tokens, len(table), layers, layers, len(facts))
+        data += b"".join(struct.pack("<III", *entry) for entry in table)
         for _ in range(3 if candidate else 1):
             data += struct.pack(f"<{tokens}f", *range(1, tokens + 1))
-        yield data + bytes([7, 0x51, 1] if candidate else [1, 0, 1])
+        data += bytes([7, 0x51, 1, 0] if candidate else [1, 0, 1, 0])
+        sums = 2 * 2 * layers * layers
+        yield data + struct.pack(f"<{sums}d", *range(sums)) + facts
 
 
 def of_checkpoint():
