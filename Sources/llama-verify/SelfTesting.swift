@@ -7,7 +7,7 @@ internal import Verification
 /// `llama-verify --self-test MODEL`
 extension Verify {
   func validateSelfTest() throws {
-    guard candidate == nil, chat == nil, report == nil, imatrix == nil, emulate == nil, rule == .windows,
+    guard candidates.isEmpty, chat == nil, report == nil, imatrix == nil, emulate == nil, rule == .windows,
       !eachItsOwnTokenizer
     else {
       throw ValidationError(
