@@ -22,6 +22,8 @@ public struct VerificationReport: Sendable {
     public var bootstrap: BootstrapSettings
     /// Of the text's windows that drift most; empty where nobody asked.
     public var excerpts: [WindowExcerpt] = []
+    /// Which tensors explain the drift; nil where nobody asked.
+    public var bisection: Bisection?
 
     public init(
       base: ModelIdentity, candidate: ModelIdentity?, text: TextFacts, scoring: ScoringProtocol,
