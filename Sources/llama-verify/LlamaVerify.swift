@@ -149,8 +149,12 @@ struct Verify: ParsableCommand {
         line.finish()
         return try console.result(shared.json ? result.document.serialized() : result.summary)
       }
-      let results = try request.runAll(checkCancellation: { try interruption.check() }) {
-        line.update($0, done: $1, total: $2, unit: .layers)
+      let results = try request.runAll(checkCancellation: { try interruption.check() }) { phase, done, total in
+        if phase == VerificationRequest.bisectionPhase, done == 0 {
+          console.remark("bisect: at most \(total) forward passes of the candidate")
+        }
+        line.update(
+          phase, done: done, total: total, unit: phase == VerificationRequest.bisectionPhase ? .passes : .layers)
       }
       line.finish()
       for remark in results[0].remarks { console.remark("warning: \(remark)") }

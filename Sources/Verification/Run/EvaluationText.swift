@@ -67,7 +67,8 @@ struct EvaluationText {
     }
     let ids = windows.windows[number]
     let at = min(max(drift.worstPosition, 0), ids.count - 1)
-    let first = max(0, at - Self.excerptTokens.before)
+    // What stands in front of a window is no text.
+    let first = min(at, max(1, at - Self.excerptTokens.before))
     let end = min(ids.count, at + 1 + Self.excerptTokens.behind)
     func text(_ range: Range<Int>) -> String {
       String(decoding: ids[range].flatMap { tokenizer.bytes(of: $0) ?? [] }, as: UTF8.self)

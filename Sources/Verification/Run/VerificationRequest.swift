@@ -90,6 +90,9 @@ public struct MemoryFailure: Error, Sendable, CustomStringConvertible {
 }
 
 extension VerificationRequest {
+  /// The phase in which tensors are put back, counted in passes of the candidate; first told of with none done.
+  public static let bisectionPhase = "bisect"
+
   /// Told the phase, how much of it is done, and of how much.
   public typealias Progress = @Sendable (_ phase: String, _ done: UInt64, _ total: UInt64) -> Void
 
@@ -121,7 +124,7 @@ extension VerificationRequest {
     let bisection =
       bisects
       ? try bisection(text.windows, differing: pass.inspection.differing(from: 0), check: checkCancellation) {
-        progress("bisect", $0, $1)
+        progress(Self.bisectionPhase, $0, $1)
       } : nil
     return pass.scorings.enumerated().map { number, scoring in
       let scores = text.scores(scoring, hasCandidate: !candidates.isEmpty)
