@@ -71,6 +71,7 @@ struct Convert: ParsableCommand {
   )
   var layout: IntegerLayout?
   @OptionGroup(title: "Calibration") var calibration: CalibrationOptions
+  @OptionGroup(title: "Mixed types") var mixed: MixedOptions
   @Flag(name: .customLong("allow-requantize"), help: "Round weights that were rounded to few bits already.")
   var allowsRequantizing = false
   @Flag(help: "Replace an existing output, in one step, once the new one is complete.")
@@ -108,6 +109,7 @@ struct Convert: ParsableCommand {
     if let maximumShardTensors, maximumShardTensors < 1 {
       throw ValidationError("--max-shard-tensors must be positive")
     }
+    try mixed.validate(isMixed: to == .mixed, method: method, calibration)
     if dryRun && verify != nil { throw ValidationError("--dry-run writes nothing that --verify could judge") }
   }
 
@@ -117,7 +119,13 @@ struct Convert: ParsableCommand {
       let checkpoint = try Checkpoint(path: input)
       for inference in checkpoint.inferences { console.remark("inferred: \(inference)") }
       for note in checkpoint.notes { console.remark("warning: \(note)") }
-      let plan = try ConversionPlan(checkpoint, output: output, options: try options())
+      let interruption = Interruption()
+      interruption.listen()
+      var options = try options()
+      if to == .mixed {
+        try mixed.choose(&options, checkpoint, output: output, calibration, shared, interruption, console)
+      }
+      let plan = try ConversionPlan(checkpoint, output: output, options: options)
       for warning in plan.warnings { console.remark("warning: \(warning)") }
       if dryRun {
         try plan.preflight()
@@ -125,7 +133,7 @@ struct Convert: ParsableCommand {
         return
       }
       try plan.preflight()
-      try convert(checkpoint, plan, console)
+      try convert(checkpoint, plan, interruption, console)
     }
   }
 
@@ -142,9 +150,9 @@ struct Convert: ParsableCommand {
       threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force, sumsFiles: fileSums)
   }
 
-  private func convert(_ checkpoint: Checkpoint, _ planned: ConversionPlan, _ console: Console) throws {
-    let interruption = Interruption()
-    interruption.listen()
+  private func convert(
+    _ checkpoint: Checkpoint, _ planned: ConversionPlan, _ interruption: Interruption, _ console: Console
+  ) throws {
     let line = ProgressLine(console: console)
     defer { line.finish() }
     let fitted = try calibration.run(
