@@ -20,6 +20,8 @@ public struct VerificationReport: Sendable {
     /// SHA-256 of the policy's canonical text or file, hexadecimal; computed by the caller.
     public var policyDigest: String?
     public var bootstrap: BootstrapSettings
+    /// Of the text's windows that drift most; empty where nobody asked.
+    public var excerpts: [WindowExcerpt] = []
 
     public init(
       base: ModelIdentity, candidate: ModelIdentity?, text: TextFacts, scoring: ScoringProtocol,

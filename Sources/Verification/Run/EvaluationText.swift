@@ -18,7 +18,9 @@ struct EvaluationText {
   ///   to score.
   init(_ request: VerificationRequest) throws {
     let bytes = try ReadableFile.contents(of: request.textPath, limit: Self.textLimit)
-    guard let tokenizer = try request.base.tokenizer() ?? request.candidate?.tokenizer() else {
+    var found = try request.base.tokenizer()
+    for candidate in request.candidates where found == nil { found = try candidate.tokenizer() }
+    guard let tokenizer = found else {
       throw ParseFailure(
         "there is no tokenizer", file: request.base.path,
         advice: "put tokenizer.json or tokenizer.model beside the weights")
@@ -124,6 +126,9 @@ struct EvaluationText {
         scores.append(scored, nll: base, flags: range.map { TokenFlags(baseIsRight: scoring.baseIsRight[$0]) })
       }
     }
+    // A window without a scored token has residuals and nothing else, and would not be found again among the windows.
+    let kept = windows.scored.indices.filter { windows.scored[$0].contains { !$0.isEmpty } }
+    if hasCandidate { scores.residuals = ResidualDrift(scoring.residuals, windows: kept) }
     return scores
   }
 }
