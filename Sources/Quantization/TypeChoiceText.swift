@@ -21,7 +21,8 @@ extension TypeChoice {
       let count = units.count { $0.type == type }
       return count == 0 ? nil : "\(count) \(type.rawValue)"
     }
-    return "\(Decimals.text(bitsPerWeight, 3)) bits per weight of the linears (groups: \(counts.joined(separator: ", "))), "
+    return
+      "\(Decimals.text(bitsPerWeight, 3)) bits per weight of the linears (groups: \(counts.joined(separator: ", "))), "
       + "predicted drift \(predicted.text)"
   }
 
