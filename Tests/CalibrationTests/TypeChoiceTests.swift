@@ -43,7 +43,7 @@ struct GreedyExchangeTests {
       return picks[2] == 0
     }
     #expect(exchange.picks == [1, 1, 0])
-    #expect(tried == [[0, 1, 0], [0, 1, 1], [1, 1, 0]])
+    #expect(tried == [[0, 1, 0], [0, 1, 1], [1, 1, 0], [1, 1, 1]])
   }
 
   @Test("Of options that cost the same the one with fewest bits, and what costs nothing at all before anything else")

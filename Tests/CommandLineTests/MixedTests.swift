@@ -3,7 +3,7 @@ import Support
 import Testing
 
 /// What a table is measured with: few tokens, since only what is done with it matters here.
-private let tableText = ["--text", evaluationText, "--tokens", "1000", "--context", "250"]
+private let tableText = ["--text", evaluationText, "--tokens", "400", "--context", "100"]
 
 @Suite("Mixed types")
 struct MixedTests {
@@ -133,7 +133,7 @@ struct MixedTests {
 
     #expect(try run(.convert, "--to", "f32", out, path("f32")).status == 0)
     let drift = try run(
-      .verify, path("f32"), out, "--text", evaluationText, "--tokens", "500", "--context", "250", "--json")
+      .verify, path("f32"), out, "--text", evaluationText, "--tokens", "200", "--context", "100", "--json")
     let ratio = (drift.json?["perplexity"] as? [String: Any])?["ln_ratio"] as? Double
     // Codes times scales are rounded to binary32 once; products by other kernels are a few 10⁻⁵ nats apart (README).
     #expect(abs(ratio ?? 1) < 1e-4, "\(drift.stderr)")
@@ -148,12 +148,15 @@ struct MixedTests {
 
   @Test("The same bytes on any number of threads and any instruction set, table and model")
   func determinism() throws {
-    let expected = try Fixtures.bytes(URL(filePath: table))
+    // One type for whole layers: the scalar kernels are slow.
+    let measure =
+      ["sensitivity", Self.tiny, "--json", "--by", "layer", "--types", "int4", "--text", evaluationText]
+      + ["--tokens", "150", "--context", "75"]
+    let expected = try run(.convert, measure).stdout
     #expect(try mixed("one", "--target-bits", "5", "--threads", "1").status == 0)
     let whole = try contents(ofDirectory: path("one"))
     for options in [["--threads", "3"], ["--instruction-set", "scalar"]] {
-      let again = try run(.convert, ["sensitivity", Self.tiny, "--json"] + tableText + options)
-      #expect(Array(again.stdout.utf8) == expected, "\(options)")
+      #expect(try run(.convert, measure + options).stdout == expected, "\(options)")
       #expect(
         try run(
           .convert,

@@ -49,16 +49,25 @@ package struct GreedyExchange {
     }
   }
 
-  /// Exchanges as long as the picks are allowed. An exchange that was not is not tried again.
+  /// Exchanges as long as the picks are allowed. An exchange that was not is tried again when all others have been.
   package mutating func lower(while isAllowed: (_ picks: [Int]) -> Bool) {
     var refused: Set<Exchange> = []
+    var hasChanged = false
     while true {
       let exchange = best(
         where: { $0.bits < $1.bits }, gain: { ($1.bits - $0.bits, $0.cost - $1.cost) }, but: refused)
-      guard let exchange else { return }
+      guard let exchange else {
+        if refused.isEmpty || !hasChanged { return }
+        (refused, hasChanged) = ([], false)
+        continue
+      }
       var tried = picks
       tried[exchange.unit] = exchange.option
-      if isAllowed(tried) { picks = tried } else { refused.insert(exchange) }
+      if isAllowed(tried) {
+        (picks, hasChanged) = (tried, true)
+      } else {
+        refused.insert(exchange)
+      }
     }
   }
 

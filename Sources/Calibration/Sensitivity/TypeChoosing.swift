@@ -30,7 +30,7 @@ public enum TypeChoiceFailure: Error, Sendable, Equatable, CustomStringConvertib
     case .bits(let bits, let reachable):
       "--target-bits \(Decimals.text(bits, 3)) cannot be reached: the types give \(Decimals.text(reachable.lowerBound, 3)) to \(Decimals.text(reachable.upperBound, 3)) bits per weight"
     case .drift(let lnRatio, let reachable):
-      "--target-drift \(Decimals.text(100 * expm1(lnRatio), 3))% cannot be reached: with all linears at the type that rounds least the drift is bounded by \(Decimals.percent(ofLnRatio: reachable.lowerBound)) at 95 %, with the one that rounds most by \(Decimals.percent(ofLnRatio: reachable.upperBound)); more text narrows the bound, other --types may help"
+      "--target-drift \(String(format: "%.6g", 100 * expm1(lnRatio)))% cannot be reached: with all linears at the type that rounds least the drift is bounded by \(Decimals.percent(ofLnRatio: reachable.lowerBound)) at 95 %, with the one that rounds most by \(Decimals.percent(ofLnRatio: reachable.upperBound)); more text narrows the bound, other --types may help"
     case .noBound:
       "the sensitivity table was measured on one window, which bounds no drift; measure on more text, or choose by --target-bits"
     }
