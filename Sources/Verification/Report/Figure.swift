@@ -92,6 +92,26 @@ extension Gate {
 
 extension Verdict {
   var word: String { self == .none ? "NO VERDICT" : rawValue.uppercased() }
+
+  /// For Markdown.
+  var mark: String {
+    switch self {
+    case .pass: "✅"
+    case .fail: "❌"
+    case .inconclusive: "❔"
+    case .none: "▫️"
+    }
+  }
+
+  /// For the page, beside the word: a shape that needs no colour.
+  var symbol: String {
+    switch self {
+    case .pass: "✓"
+    case .fail: "✕"
+    case .inconclusive: "?"
+    case .none: "–"
+    }
+  }
 }
 
 extension VerificationReport {

@@ -22,6 +22,8 @@ public struct VerificationReport: Sendable {
     public var bootstrap: BootstrapSettings
     /// Of the text's windows that drift most; empty where nobody asked.
     public var excerpts: [WindowExcerpt] = []
+    /// Which tensors explain the drift; nil where nobody asked.
+    public var bisection: Bisection?
 
     public init(
       base: ModelIdentity, candidate: ModelIdentity?, text: TextFacts, scoring: ScoringProtocol,
@@ -51,6 +53,12 @@ public struct VerificationReport: Sendable {
   public let judgement: Judgement
   /// What a reader should know before trusting the figures.
   public let warnings: [String]
+  /// Layers and tensors that stand out, worst first; none for one model alone.
+  public let suspects: [Suspect]
+  /// The windows of the text that drift most, worst first; none for one model alone and when a score is not finite.
+  public let worstWindows: [WindowDrift]
+  /// Relative error of the residual stream, `[layers, stretches]`; empty where layers were not compared.
+  let heat: [[Double?]]
 
   public var verdict: Verdict { judgement.verdict }
   public var exitCode: Int32 { verdict.exitCode }
@@ -64,9 +72,17 @@ public struct VerificationReport: Sendable {
     self.subject = subject
     tokens = scores.count
     windows = scores.windowCount
+    suspects = Suspects.find(layers: subject.layers, tensors: subject.tensors)
+    heat =
+      scores.residuals.map { residuals in
+        (0..<residuals.layerCount).map { layer in
+          (0..<residuals.stretchCount).map { residuals.relativeError(layer: layer, stretch: $0) }
+        }
+      } ?? []
     let finite = Self.finiteGate(scores, layers: subject.layers)
     guard finite.outcome == .pass else {
       (base, drift) = (nil, nil)
+      worstWindows = []
       judgement = Judgement(gates: [finite], alone: subject.candidate == nil)
       warnings = ["Scores are not finite, so no statistic was computed; the model or the run is broken."]
       return
@@ -75,6 +91,7 @@ public struct VerificationReport: Sendable {
     base = ModelFit(nll, windows: scores.windows, text: subject.text)
     guard scores.hasCandidate else {
       drift = nil
+      worstWindows = []
       judgement = Judgement(gates: [finite], alone: true)
       warnings = []
       return
@@ -82,6 +99,7 @@ public struct VerificationReport: Sendable {
     let drift = DriftStatistics(
       scores, base: nll, context: subject.scoring.context, text: subject.text, bootstrap: subject.bootstrap)
     self.drift = drift
+    worstWindows = WindowDrift.worst(of: scores)
     let judge = Judge(policy: subject.policy, drift: drift, tokens: scores.count, windows: scores.windowCount)
     judgement = Judgement(gates: [finite] + judge.gates(), alone: false)
     warnings = Self.warnings(drift)

@@ -27,6 +27,10 @@ public struct VerificationRequest: Sendable {
   public var emulation: ActivationEmulation?
   public var threads: Int
   public var maximumMemory: UInt64
+  /// Whether reports may show a few words of the text, where it drifts most.
+  public var showsExcerpts = true
+  /// Whether the tensors that explain the drift are searched for behind the forward pass; of one candidate.
+  public var bisects = false
 
   public init(
     base: Checkpoint, candidates: [Checkpoint], textPath: String, policy: Policy = .fp8, context: Int = 512,
@@ -68,6 +72,12 @@ public struct VerificationResult: Sendable {
   public let scores: TokenScores
   /// What the user should know about the input.
   public let remarks: [String]
+
+  public init(report: VerificationReport, scores: TokenScores, remarks: [String] = []) {
+    self.report = report
+    self.scores = scores
+    self.remarks = remarks
+  }
 }
 
 /// The memory budget does not hold even one window.
@@ -98,6 +108,7 @@ extension VerificationRequest {
   public func runAll(
     checkCancellation: @escaping @Sendable () throws -> Void = {}, progress: @escaping Progress = { _, _, _ in }
   ) throws -> [VerificationResult] {
+    precondition(!bisects || candidates.count == 1, "one candidate is bisected")
     let started = ContinuousClock.now
     let text = try EvaluationText(self)
     let pass = try ForwardRun(
@@ -107,13 +118,22 @@ extension VerificationRequest {
     let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
     let identities = try pass.inspection.identities()
     let run = runFacts(pass, seconds: seconds)
+    let bisection =
+      bisects
+      ? try bisection(text.windows, differing: pass.inspection.differing(from: 0), check: checkCancellation) {
+        progress("bisect", $0, $1)
+      } : nil
     return pass.scorings.enumerated().map { number, scoring in
       let scores = text.scores(scoring, hasCandidate: !candidates.isEmpty)
-      let subject = VerificationReport.Subject(
+      var subject = VerificationReport.Subject(
         base: identities.base, candidate: candidates.isEmpty ? nil : identities.candidates[number], text: text.facts,
         scoring: ScoringProtocol(rule, context: context), layers: scores.residuals?.layerErrors ?? [],
         tensors: candidates.isEmpty ? [] : pass.inspection.errors(of: number), run: run, policy: policy,
         policyDigest: SHA256Sum.hexadecimal(of: Array(policy.canonicalText.utf8)))
+      if showsExcerpts, !candidates.isEmpty, scores.nonFinite.count == 0 {
+        subject.excerpts = WindowDrift.worst(of: scores).map { text.excerpt($0) }
+      }
+      subject.bisection = bisection
       return VerificationResult(
         report: VerificationReport(subject, scores: scores), scores: scores, remarks: text.remarks)
     }
