@@ -57,7 +57,7 @@ final class CalibrationStore {
 
   /// The tensors of a layer, read when they are asked for.
   func tensors(
-    _ layer: Int, of original: [LogicalTensor], quantizer: IntegerQuantizer
+    _ layer: Int, of original: [LogicalTensor], _ linears: FittedLinears
   ) throws -> [CalibratedTensor] {
     let file = try SafetensorsFile(path: directory.file(fileName(layer)))
     let statistics = try file.metadata["statistics"].map { try JSONValue(parsing: Array($0.utf8)) }
@@ -73,6 +73,7 @@ final class CalibrationStore {
       }
       guard let (codes, _) = rows(CalibratedWeight.codeSuffix), let (scales, info) = rows(CalibratedWeight.scaleSuffix)
       else { return nil }
+      let quantizer = linears.quantizer(of: tensor.role)
       let groups = try rows(CalibratedWeight.groupSuffix).map { GroupIndex.parsed(try file.bytes(of: $0.1.name)) }
       return CalibratedTensor(
         tensor: LogicalTensor(
