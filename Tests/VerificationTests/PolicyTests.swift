@@ -187,6 +187,33 @@ import Verification
     #expect(report.judgement.gates.filter { $0.outcome == .fail }.map(\.id) == ["exact_kld"])
   }
 
+  @Test("one limit is decided at 95 % both ways; of several each must pass at 95 %, and fails share their 5 %")
+  func levels() throws {
+    func ratioGate(_ policy: Policy) throws -> Gate {
+      try #require(Sample.report(policy: policy).judgement.gates.first { $0.id == "perplexity_ratio" })
+    }
+    let one = try ratioGate(Policy(name: "p", maximumRatio: 1.01, minimumTokens: 1))
+    #expect(one.bounds == one.bounds95)
+    let several = try ratioGate(
+      Policy(name: "p", maximumRatio: 1.01, maximumKLDMean: 1, minimumTop1Agreement: 0.1, minimumTop5Overlap: 0.1))
+    #expect(several.bounds.upper == one.bounds.upper && several.bounds.upperConfidence == 0.95)
+    #expect(several.bounds.lowerConfidence == 0.9875 && several.bounds95 == one.bounds95)
+    // ln ratio 0.0047762784 ± 0.00055756108; t of 11 degrees of freedom at 0.9875 is 2.5931 (scipy.stats.t.ppf).
+    #expect(isClose(several.bounds.lower, exp(0.0047762784090909114 - 2.593092682539364 * 0.0005575610786494617), 1e-9))
+  }
+
+  @Test("the worst position is bounded from above by the largest bound of all, from below at the shared level")
+  func worstPosition() throws {
+    let report = Sample.report(policy: Policy(name: "p", maximumPositionRatio: 1.01))
+    let gate = try #require(report.judgement.gates.first { $0.id == "position_ratio" })
+    let bins = try #require(report.drift).positions.map(\.lnRatio)
+    #expect(isClose(gate.value, exp(0.014322916666666666)))
+    #expect(isClose(gate.bounds.upper, exp(try #require(bins.compactMap(\.upperBound95).max()))))
+    // Eight bins: the lower bound of each at 1 − 0.05/8, below what one bin alone would have.
+    let worst = try #require(bins.max { $0.mean < $1.mean })
+    #expect(try #require(gate.bounds.lower) < exp(try #require(worst.lowerBound95)))
+  }
+
   @Test("one window cannot decide")
   func oneWindow() {
     let report = Sample.report(Sample.scores(sizes: [40], drift: { _ in 0.0001 }), policy: .fp8)
@@ -205,6 +232,13 @@ import Verification
       (Policy(name: "p", maximumKLDP99: 0.2), .inconclusive),
       (Policy(name: "p", minimumTop1Agreement: 0.8), .pass), (Policy(name: "p", minimumTop1Agreement: 0.97), .fail),
       (Policy(name: "p", minimumTop1Agreement: 0.9), .inconclusive),
+      // Mean top-5 overlap 29.8 %; every SQNR 31.6 dB; layers 0.001 … 0.004; the worst of eight positions has the ratio
+      // exp(0.0143).
+      (Policy(name: "p", minimumTop5Overlap: 0.2), .pass), (Policy(name: "p", minimumTop5Overlap: 0.5), .fail),
+      (Policy(name: "p", minimumTensorSQNR: 30), .pass), (Policy(name: "p", minimumTensorSQNR: 32), .fail),
+      (Policy(name: "p", maximumLayerError: 0.004), .pass), (Policy(name: "p", maximumLayerError: 0.0039), .fail),
+      (Policy(name: "p", maximumPositionRatio: 1.1), .pass),
+      (Policy(name: "p", maximumPositionRatio: 1.014), .inconclusive),
       (Policy(name: "p", minimumTokens: 165), .pass), (Policy(name: "p", minimumTokens: 166), .inconclusive),
       (Policy(name: "p", maximumRatio: 1.01, maximumKLDMean: 0.03), .fail),
       (Policy(name: "p", maximumRatio: 1.01, minimumTokens: 1000), .inconclusive),
@@ -247,7 +281,7 @@ import Verification
     #expect(VerificationReport(Sample.subject(candidate: nil), scores: broken).exitCode == 1)
   }
 
-  @Test("drift that wanders along the text is warned of")
+  @Test("drift that wanders along the text is told of and widens the error")
   func autocorrelation() {
     // Windows drift in a slow wave: neighbours are alike.
     let scores = Sample.scores(

@@ -1,8 +1,7 @@
 public import ByteIO
 
-/// What a candidate must hold to. Each limit that is set becomes a gate, tested at 95 % one-sided confidence; a
-/// candidate passes when it passes all gates, so the chance that a candidate beyond any limit passes is at most 5 %
-/// (intersection–union test: adding gates never raises it).
+/// What a candidate must hold to. Each limit that is set becomes a gate; a candidate passes when it passes all gates, and
+/// fails when it fails one. `DecisionLevels` says how both errors are held at 5 %.
 public struct Policy: Sendable, Equatable {
   public var name: String
   /// The candidate must be the base: every score equal, every KL divergence exactly zero.
@@ -13,14 +12,24 @@ public struct Policy: Sendable, Equatable {
   public var maximumKLDMean: Double?
   /// Nats: 99 % of the tokens must lie below it.
   public var maximumKLDP99: Double?
-  /// Share of tokens, 0…1.
+  /// Share of tokens, 0…1, whose most likely next token is the same.
   public var minimumTop1Agreement: Double?
+  /// Mean share, 0…1, of the five most likely next tokens that both models have.
+  public var minimumTop5Overlap: Double?
+  /// The perplexity ratio's upper bound at any stretch of positions in the window must not exceed it.
+  public var maximumPositionRatio: Double?
+  /// ‖candidate − base‖ / ‖base‖ of the residual stream behind any layer.
+  public var maximumLayerError: Double?
+  /// Decibels: signal to quantization noise of any tensor.
+  public var minimumTensorSQNR: Double?
   /// Fewer scored tokens never decide: the verdict is inconclusive at best.
   public var minimumTokens: Int?
 
   public init(
     name: String, exact: Bool = false, maximumRatio: Double? = nil, maximumKLDMean: Double? = nil,
-    maximumKLDP99: Double? = nil, minimumTop1Agreement: Double? = nil, minimumTokens: Int? = nil
+    maximumKLDP99: Double? = nil, minimumTop1Agreement: Double? = nil, minimumTop5Overlap: Double? = nil,
+    maximumPositionRatio: Double? = nil, maximumLayerError: Double? = nil, minimumTensorSQNR: Double? = nil,
+    minimumTokens: Int? = nil
   ) {
     self.name = name
     self.exact = exact
@@ -28,6 +37,10 @@ public struct Policy: Sendable, Equatable {
     self.maximumKLDMean = maximumKLDMean
     self.maximumKLDP99 = maximumKLDP99
     self.minimumTop1Agreement = minimumTop1Agreement
+    self.minimumTop5Overlap = minimumTop5Overlap
+    self.maximumPositionRatio = maximumPositionRatio
+    self.maximumLayerError = maximumLayerError
+    self.minimumTensorSQNR = minimumTensorSQNR
     self.minimumTokens = minimumTokens
   }
 
@@ -41,13 +54,23 @@ public struct Policy: Sendable, Equatable {
   /// The built-in policy `name`, if there is one.
   public static func named(_ name: String) -> Policy? { builtIn.first { $0.name.utf8.elementsEqual(name.utf8) } }
 
+  /// Limits with a sampling error: they share the error of failing by chance.
+  package var sampledLimitCount: Int {
+    [maximumRatio, maximumKLDMean, maximumKLDP99, minimumTop1Agreement, minimumTop5Overlap, maximumPositionRatio].count
+    {
+      $0 != nil
+    }
+  }
+
   /// The limits under their keys in a policy file, in the order of the documentation.
   package var limits: [(key: PolicyKey, value: JSONValue)] {
     var limits: [(key: PolicyKey, value: JSONValue)] = []
     if exact { limits.append((.exact, true)) }
     let numbers: [(PolicyKey, Double?)] = [
       (.maximumRatio, maximumRatio), (.maximumKLDMean, maximumKLDMean), (.maximumKLDP99, maximumKLDP99),
-      (.minimumTop1Agreement, minimumTop1Agreement),
+      (.minimumTop1Agreement, minimumTop1Agreement), (.minimumTop5Overlap, minimumTop5Overlap),
+      (.maximumPositionRatio, maximumPositionRatio), (.maximumLayerError, maximumLayerError),
+      (.minimumTensorSQNR, minimumTensorSQNR),
     ]
     for case (let key, let value?) in numbers { limits.append((key, .number(JSONNumber(value)))) }
     if let minimumTokens { limits.append((.minimumTokens, .number(JSONNumber(minimumTokens)))) }
@@ -72,5 +95,9 @@ package enum PolicyKey: String, CaseIterable, Sendable {
   case maximumKLDMean = "maximum_kld_mean"
   case maximumKLDP99 = "maximum_kld_p99"
   case minimumTop1Agreement = "minimum_top1_agreement"
+  case minimumTop5Overlap = "minimum_top5_overlap"
+  case maximumPositionRatio = "maximum_position_ratio"
+  case maximumLayerError = "maximum_layer_error"
+  case minimumTensorSQNR = "minimum_tensor_sqnr_db"
   case minimumTokens = "minimum_tokens"
 }

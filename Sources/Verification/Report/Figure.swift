@@ -71,8 +71,9 @@ extension Gate {
   /// Decimals that suit the gate's quantity.
   func figure(_ value: Double) -> String {
     switch id {
-    case "perplexity_ratio": Figure.fixed(value, 5)
-    case "top1_agreement": Figure.percent(value)
+    case "perplexity_ratio", "position_ratio": Figure.fixed(value, 5)
+    case "tensor_sqnr": Figure.fixed(value, 1)
+    case "top1_agreement", "top5_overlap": Figure.percent(value)
     case "tokens", "finite_scores", "exact_scores": Figure.count(Int(value))
     default: Figure.significant(value)
     }
@@ -80,11 +81,11 @@ extension Gate {
 
   var valueText: String { value.map(figure) ?? Figure.missing }
   var limitText: String { "\(relation.rawValue) \(figure(limit))" }
-  /// The one-sided 95 % bounds.
+  /// The one-sided bounds that decided.
   var intervalText: String {
-    if lowerBound95 == nil && upperBound95 == nil { return isCount ? "exact" : Figure.missing }
-    if lowerBound95 == upperBound95 { return "exact" }
-    return "\(lowerBound95.map(figure) ?? "?") … \(upperBound95.map(figure) ?? "?")"
+    if bounds.lower == nil && bounds.upper == nil { return isCount ? "exact" : Figure.missing }
+    if bounds.lower == bounds.upper { return "exact" }
+    return "\(bounds.lower.map(figure) ?? "?") … \(bounds.upper.map(figure) ?? "?")"
   }
   var marginText: String { marginInStandardErrors.map { Figure.significant($0, 3) + " SE" } ?? "–" }
   private var isCount: Bool { ["tokens", "finite_scores", "exact_scores"].contains(id) }

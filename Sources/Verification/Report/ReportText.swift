@@ -8,7 +8,9 @@ extension VerificationReport {
     if hasCandidate { facts.append(("policy", policyLine)) }
     facts.append(("base", Self.line(subject.base)))
     if let candidate = subject.candidate { facts.append(("candidate", Self.line(candidate))) }
-    facts += [("scored", tokensLine), ("compute", computeLine), ("cost", costLine)]
+    facts.append(("scored", tokensLine))
+    if let sequence = subject.sequence { facts.append(("looks", sequence.line)) }
+    facts += [("compute", computeLine), ("cost", costLine)]
     lines += Self.aligned(facts.map { [$0.0, $0.1] })
     lines += ["", "gates"]
     lines += Self.aligned(
@@ -33,9 +35,11 @@ extension VerificationReport {
     if hasCandidate { facts.append(("Policy", policyLine)) }
     facts.append(("Base", Self.line(subject.base)))
     if let candidate = subject.candidate { facts.append(("Candidate", Self.line(candidate))) }
-    facts += [("Scored", tokensLine), ("Compute", computeLine), ("Cost", costLine), ("Version", subject.run.version)]
+    facts.append(("Scored", tokensLine))
+    if let sequence = subject.sequence { facts.append(("Looks", sequence.line)) }
+    facts += [("Compute", computeLine), ("Cost", costLine), ("Version", subject.run.version)]
     lines += ["| | |", "|---|---|"] + facts.map { "| \($0.0) | \(Self.escaped($0.1)) |" }
-    lines += ["", "| Gate | Outcome | Value | 95 % bounds | Limit | Margin |", "|---|---|---:|:---:|---:|---:|"]
+    lines += ["", "| Gate | Outcome | Value | Bounds | Limit | Margin |", "|---|---|---:|:---:|---:|---:|"]
     for gate in judgement.gates {
       lines.append(
         "| \(gate.title) | \(gate.outcome.word) | \(gate.valueText) | \(gate.intervalText) | \(gate.limitText) | "
@@ -139,7 +143,7 @@ extension VerificationReport {
         "ln ratio",
         "\(Figure.fixed(drift.lnRatio.mean, 6)) ± \(optional(drift.lnRatio.standardError) { Figure.fixed($0, 6) }) SE"
       ),
-      ("ln ratio, bootstrap 95 %", bootstrap ?? Figure.missing),
+      ("ln ratio, bootstrap 95 %", bootstrap ?? Figure.missing), ("windows", dependenceText(drift)),
       (
         "detectable change", optional(drift.minimumDetectableLnRatio) { "+" + Figure.percent($0, 3) + " at 80 % power" }
       ),
@@ -153,7 +157,13 @@ extension VerificationReport {
         "mean \(Figure.significant(kld.mean.mean)), p50 \(Figure.significant(kld.p50)), p99 "
           + "\(Figure.significant(kld.p99.value)), max \(Figure.significant(kld.max))"
       ),
-      ("top-1 agreement", Figure.percent(agreement.top1.value)),
+      (
+        "top-1 agreement",
+        Figure.percent(agreement.top1.value)
+          + (agreement.top1.interval95.map {
+            " (Wilson 95 % \(Figure.percent($0.lowerBound)) … \(Figure.percent($0.upperBound)))"
+          } ?? "")
+      ),
       ("top-5 overlap", Figure.percent(agreement.top5.mean)),
       (
         "flips",
@@ -161,6 +171,17 @@ extension VerificationReport {
           + "(McNemar p \(Figure.significant(agreement.flipsP, 2)))"
       ),
     ]
+  }
+
+  /// What the windows' order showed, and which error follows.
+  private func dependenceText(_ drift: DriftStatistics) -> String {
+    guard let correlation = drift.windowAutocorrelation else { return Figure.missing }
+    let estimate = drift.lnRatio
+    let error =
+      estimate.dependence?.isSeen == true
+      ? "allowed for, \(Figure.fixed(estimate.degreesOfFreedom, 0)) degrees of freedom"
+      : estimate.dependence == nil ? "too few to judge by" : "taken as independent"
+    return "lag-1 correlation \(Figure.signed(correlation, 3)), \(error)"
   }
 
   /// Perplexity and error with llama.cpp's own digits, to be laid beside its last line; only under its protocol.

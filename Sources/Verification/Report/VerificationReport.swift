@@ -20,11 +20,13 @@ public struct VerificationReport: Sendable {
     /// SHA-256 of the policy's canonical text or file, hexadecimal; computed by the caller.
     public var policyDigest: String?
     public var bootstrap: BootstrapSettings
+    /// The look at growing data that this is; nil where all windows were scored at once.
+    public var sequence: LookFacts?
 
     public init(
       base: ModelIdentity, candidate: ModelIdentity?, text: TextFacts, scoring: ScoringProtocol,
       layers: [LayerError] = [], tensors: [TensorError] = [], run: RunFacts, policy: Policy = .fp8,
-      policyDigest: String? = nil, bootstrap: BootstrapSettings = BootstrapSettings()
+      policyDigest: String? = nil, bootstrap: BootstrapSettings = BootstrapSettings(), sequence: LookFacts? = nil
     ) {
       self.base = base
       self.candidate = candidate
@@ -36,6 +38,7 @@ public struct VerificationReport: Sendable {
       self.policy = policy
       self.policyDigest = policyDigest
       self.bootstrap = bootstrap
+      self.sequence = sequence
     }
   }
 
@@ -80,7 +83,10 @@ public struct VerificationReport: Sendable {
     let drift = DriftStatistics(
       scores, base: nll, context: subject.scoring.context, text: subject.text, bootstrap: subject.bootstrap)
     self.drift = drift
-    let judge = Judge(policy: subject.policy, drift: drift, tokens: scores.count, windows: scores.windowCount)
+    let judge = Judge(
+      policy: subject.policy, drift: drift, layers: subject.layers, tensors: subject.tensors, tokens: scores.count,
+      windows: scores.windowCount,
+      levels: subject.sequence?.levels(for: subject.policy) ?? DecisionLevels(gates: subject.policy.sampledLimitCount))
     judgement = Judgement(gates: [finite] + judge.gates(), alone: false)
     warnings = Self.warnings(drift)
   }
@@ -101,8 +107,7 @@ public struct VerificationReport: Sendable {
     let bad = count + badLayers.count
     return Gate(
       id: "finite_scores", title: "Scores that are NaN or infinite", outcome: bad == 0 ? .pass : .fail,
-      value: Double(bad), lowerBound95: nil, upperBound95: nil, relation: .equal, limit: 0,
-      marginInStandardErrors: nil, tokensToDecide: nil, explanation: explanation)
+      value: Double(bad), relation: .equal, limit: 0, explanation: explanation)
   }
 
   private static func warnings(_ drift: DriftStatistics) -> [String] {
@@ -114,13 +119,11 @@ public struct VerificationReport: Sendable {
     } else if windows < 10 {
       warnings.append("Only \(windows) windows: the intervals rest on few independent samples.")
     }
-    // 1.645/√G: the one-sided 5 % point of a white series' lag-1 correlation.
-    if windows >= 10, let correlation = drift.windowAutocorrelation,
-      correlation > 1.645 / Double(windows).squareRoot()
-    {
+    if let dependence = drift.lnRatio.dependence, dependence.isSeen {
       warnings.append(
-        "The drift of neighbouring windows is correlated (lag-1 correlation \(Figure.fixed(correlation, 2))), so the "
-          + "intervals may be too narrow: score windows spread evenly over a longer text.")
+        "The drift of neighbouring windows is alike (lag-1 correlation \(Figure.fixed(dependence.lag1Correlation, 2))); "
+          + "the errors allow for it, and \(Figure.fixed(max(1, dependence.varianceRatio), 1)) times as many windows are "
+          + "needed as of independent ones.")
     }
     return warnings
   }
