@@ -15,7 +15,7 @@ public struct MemoryEstimate: Sendable, Equatable {
   public var total: UInt64 { hiddenStates + weights + scratch }
 
   /// - Parameters:
-  ///   - models: the base, and the candidate when there is one.
+  ///   - models: the base and its candidates.
   ///   - tokens: carried through the layers together.
   ///   - longestWindow: tokens of the longest window.
   public init(_ models: [any ModelWeights], settings: ForwardSettings, tokens: Int, longestWindow: Int) {
@@ -33,8 +33,10 @@ public struct MemoryEstimate: Sendable, Equatable {
     )
     let peak = (phases + [head]).max { $0.0 + $0.1 < $1.0 + $1.1 } ?? (0, 0)
     let width = models.reduce(0) { $0 + $1.configuration.hiddenSize }
-    // Each token's summary, target, row, and the sums of its difference.
-    let perToken = 4 * width + 2 * MemoryLayout<LogitSummary>.stride + 64
+    // Each token's row; of each candidate its summary, target, scores and the sums of its difference, and a copy of the
+    // summaries of one.
+    let compared = max(1, models.count - 1)
+    let perToken = 4 * width + (1 + compared) * MemoryLayout<LogitSummary>.stride + 64 * compared
     hiddenStates = UInt64(tokens * perToken)
     weights = UInt64(peak.0)
     scratch = UInt64(peak.1)

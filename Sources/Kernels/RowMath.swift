@@ -89,11 +89,23 @@ public enum RowMath {
   }
 
   /// Adds Σ (a − b)² and Σ a² to the sums given, row by row of `width` elements in order: taking rows in one call or in
-  /// several comes to the same bits. Within a row, runs of 1024 elements are summed in sixteen binary32 lanes.
+  /// several comes to the same bits.
   public static func addDifference(
     _ a: Span<Float>, _ b: Span<Float>, width: Int, to total: inout (off: Double, whole: Double), threads: Int,
     instructionSet: InstructionSet = .best
   ) {
+    let sums = differences(a, b, width: width, threads: threads, instructionSet: instructionSet)
+    for row in 0..<sums.count / 2 {
+      total.off += sums[2 * row]
+      total.whole += sums[2 * row + 1]
+    }
+  }
+
+  /// Σ (a − b)² and Σ a² of each row of `width` elements, `[rows, 2]`. Within a row, runs of 1024 elements are summed in
+  /// sixteen binary32 lanes.
+  public static func differences(
+    _ a: Span<Float>, _ b: Span<Float>, width: Int, threads: Int, instructionSet: InstructionSet = .best
+  ) -> [Double] {
     precondition(a.count == b.count && width > 0 && a.count % width == 0, "whole rows")
     let rows = a.count / width
     var sums = [Double](repeating: 0, count: 2 * rows)
@@ -110,10 +122,7 @@ public enum RowMath {
         }
       }
     }
-    for row in 0..<rows {
-      total.off += sums[2 * row]
-      total.whole += sums[2 * row + 1]
-    }
+    return sums
   }
 
   /// Rows handed to a thread at a time: enough work to be worth the handing.

@@ -57,6 +57,16 @@ struct Verify: ParsableCommand {
   )
   var eachItsOwnTokenizer = false
   @Option(help: "Score about so many tokens, in windows spread evenly over the text, instead of all.") var tokens: Int?
+  @Flag(
+    name: .customLong("until-decided"),
+    help:
+      "Score growing shares of the text, each spread evenly over it, and stop once the policy decides. The verdict's errors stay those of one test."
+  )
+  var untilDecided = false
+  @Option(
+    name: .customLong("max-tokens"), help: "With --until-decided: score about so many tokens at most, instead of all.")
+  var maximumTokens: Int?
+  @Option(help: "Of the bootstrap, and of the order in which --until-decided takes windows.") var seed: UInt64 = 1
   @Option(
     help:
       "How products are computed. exact: to float32's accuracy. bf16: both sides rounded to BF16, as BF16 serving does, in about half the time."
@@ -99,6 +109,11 @@ struct Verify: ParsableCommand {
       }
     }
     if let tokens, tokens < 1 { throw ValidationError("--tokens must be positive") }
+    if let maximumTokens, maximumTokens < 1 { throw ValidationError("--max-tokens must be positive") }
+    guard maximumTokens == nil || untilDecided else { throw ValidationError("--max-tokens needs --until-decided") }
+    if untilDecided && (candidate == nil || tokens != nil || imatrix != nil || eachItsOwnTokenizer) {
+      throw ValidationError("--until-decided takes a candidate to decide on, and --max-tokens instead of --tokens")
+    }
   }
 
   func run() throws {
@@ -114,12 +129,13 @@ struct Verify: ParsableCommand {
       let line = ProgressLine(console: console)
       defer { line.finish() }
       let model = try Checkpoint(path: base)
-      let request = VerificationRequest(
+      var request = VerificationRequest(
         base: model, candidate: try candidate.map { try Checkpoint(path: $0) }, textPath: text, policy: policy,
         context: context ?? (chat == nil ? 512 : min(8192, model.maximumPositions)), rule: chat == nil ? rule : .chat,
-        tokenLimit: tokens,
+        tokenLimit: tokens ?? maximumTokens,
         compute: compute, emulation: emulate, threads: shared.threads,
         maximumMemory: shared.maximumMemory.bytes)
+      (request.stopsWhenDecided, request.seed) = (untilDecided, seed)
       try emulate?.check([request.base] + (request.candidate.map { [$0] } ?? []))
       for note in request.base.notes + (request.candidate?.notes ?? []) { console.remark("warning: \(note)") }
       if let imatrix { return try collect(request, into: imatrix, console, interruption, line) }

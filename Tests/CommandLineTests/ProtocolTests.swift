@@ -13,7 +13,7 @@ extension Outcome {
   }
 }
 
-/// `tokens.bin` of a base and a candidate, read as `formats/reports.md` describes it.
+/// `tokens.bin` of a base and a candidate, read as `formats/evidence.md` describes it.
 private struct Evidence {
   /// Index in the text, position of the first scored token, scored tokens.
   let windows: [[Int]]
@@ -23,9 +23,10 @@ private struct Evidence {
   init(_ bytes: [UInt8]) throws {
     func word(_ at: Int) -> UInt32 { bytes[at..<at + 4].reversed().reduce(0) { $0 << 8 | UInt32($1) } }
     let (tokens, windows) = (Int(word(16)), Int(word(24)))
-    let start = 32 + 12 * windows
-    try #require(bytes.count == start + 13 * tokens)
-    self.windows = (0..<windows).map { window in (0..<3).map { Int(word(32 + 12 * window + 4 * $0)) } }
+    let start = 48 + 12 * windows
+    let sums = windows * Int(word(32)) * Int(word(36))
+    try #require(bytes.count == start + 13 * tokens + 16 * sums + Int(word(40)))
+    self.windows = (0..<windows).map { window in (0..<3).map { Int(word(48 + 12 * window + 4 * $0)) } }
     func floats(_ array: Int) -> [Double] {
       (0..<tokens).map { Double(Float(bitPattern: word(start + 4 * (array * tokens + $0)))) }
     }

@@ -185,12 +185,14 @@ struct VerifyTests {
       let text = String(decoding: files[name] ?? [], as: UTF8.self)
       #expect(text.contains(comparing ? "fp8" : "tiny"), "\(name)")
     }
-    // 1,022 tokens in two windows: 32 bytes, 12 per window, 13 per token (5 without a candidate).
+    // 1,022 tokens in two windows: 48 bytes, 12 per window, 13 per token (5 without a candidate); sums of 4 layers and 8
+    // stretches in each window; facts.
     let evidence = try #require(files["tokens.bin"])
-    #expect(evidence.count == 32 + 2 * 12 + 1022 * (comparing ? 13 : 5))
+    let facts = evidence[40..<48].reversed().reduce(0) { $0 << 8 | Int($1) }
+    #expect(evidence.count == 48 + 2 * 12 + 1022 * (comparing ? 13 : 5) + (comparing ? 2 * 2 * 4 * 8 * 8 : 0) + facts)
     let mean = try #require(outcome.json?.number("nll", "base_per_token"))
     let scores = (0..<1022).map { token -> Double in
-      let word = evidence[56 + 4 * token..<60 + 4 * token].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+      let word = evidence[72 + 4 * token..<76 + 4 * token].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
       return Double(Float(bitPattern: word))
     }
     // The file has each score in binary32, the mean was taken over the same.

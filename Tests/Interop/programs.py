@@ -11,7 +11,7 @@ import numpy
 
 @dataclass
 class Scores:
-    """What `llama-verify --report` wrote into tokens.bin (Sources/Verification/Scores/Evidence.swift)."""
+    """What `llama-verify --report` wrote into tokens.bin (formats/evidence.md)."""
 
     windows: numpy.ndarray  # [W, 3]: index in the text, position of the first scored token, scored tokens
     nll: numpy.ndarray  # [T], nats
@@ -21,12 +21,13 @@ class Scores:
         data = path.read_bytes()
         assert data[:8] == b"LLMTOKEN"
         version, flags = numpy.frombuffer(data, "<u4", 2, 8)
-        assert (version, flags) == (1, 0), "version 1, no candidate"
+        assert (version, flags) == (2, 0), "version 2, no candidate"
         tokens, windows = map(int, numpy.frombuffer(data, "<u8", 2, 16))
-        assert len(data) == 32 + 12 * windows + 5 * tokens
+        (facts,) = map(int, numpy.frombuffer(data, "<u8", 1, 40))
+        assert len(data) == 48 + 12 * windows + 5 * tokens + facts
         return cls(
-            numpy.frombuffer(data, "<u4", 3 * windows, 32).reshape(windows, 3),
-            numpy.frombuffer(data, "<f4", tokens, 32 + 12 * windows),
+            numpy.frombuffer(data, "<u4", 3 * windows, 48).reshape(windows, 3),
+            numpy.frombuffer(data, "<f4", tokens, 48 + 12 * windows),
         )
 
 

@@ -1,4 +1,5 @@
 public import ByteIO
+internal import Checkpoints
 
 /// What a candidate must hold to. Each limit that is set becomes a gate; a candidate passes when it passes all gates, and
 /// fails when it fails one. `DecisionLevels` says how both errors are held at 5 %.
@@ -85,6 +86,9 @@ public struct Policy: Sendable, Equatable {
   /// One spelling for equal policies, whatever file they came from, without white space: what a digest of the policy
   /// covers.
   public var canonicalText: String { json.serialized(.compact) }
+
+  /// SHA-256 of the canonical text, hexadecimal.
+  public var digest: String { SHA256Sum.hexadecimal(of: Array(canonicalText.utf8)) }
 }
 
 /// The keys of a policy file.

@@ -7,7 +7,7 @@ extension VerificationReport {
     return [
       ("report.json", Array(jsonText.utf8)), ("report.html", Array(try html().utf8)),
       ("report.md", Array(markdown.utf8)), ("junit.xml", Array(junit.utf8)),
-      (Evidence.fileName, Evidence.encode(scores)),
+      (Evidence.fileName, Evidence(scores: scores, facts: subject.facts).bytes),
     ]
   }
 }

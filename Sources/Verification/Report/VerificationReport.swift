@@ -22,6 +22,8 @@ public struct VerificationReport: Sendable {
     public var bootstrap: BootstrapSettings
     /// The look at growing data that this is; nil where all windows were scored at once.
     public var sequence: LookFacts?
+    /// Of the text's windows that drift most; empty where nobody asked.
+    public var excerpts: [WindowExcerpt] = []
 
     public init(
       base: ModelIdentity, candidate: ModelIdentity?, text: TextFacts, scoring: ScoringProtocol,

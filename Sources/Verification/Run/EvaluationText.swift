@@ -7,9 +7,33 @@ internal import Tokenizers
 /// What is scored, as windows of token ids, the same for both models.
 struct EvaluationText {
   let windows: TokenWindows
-  /// Counts of the scored windows.
-  let facts: TextFacts
   let remarks: [String]
+  /// What the scored tokens of each window stand for.
+  private let counts: [Counts]
+  private let path: String
+  private let sha256: String
+
+  private struct Counts {
+    var characters = 0
+    var bytes = 0
+  }
+
+  /// Counts of the scored windows.
+  var facts: TextFacts {
+    TextFacts(
+      characters: counts.reduce(0) { $0 + $1.characters }, utf8Bytes: counts.reduce(0) { $0 + $1.bytes }, path: path,
+      sha256: sha256)
+  }
+
+  /// Some of its windows.
+  /// - Parameter numbers: places in `windows`, ascending.
+  func selecting(_ numbers: [Int]) -> EvaluationText { EvaluationText(self, numbers) }
+
+  private init(_ all: EvaluationText, _ numbers: [Int]) {
+    windows = all.windows.selecting(numbers)
+    counts = numbers.map { all.counts[$0] }
+    (remarks, path, sha256) = (all.remarks, all.path, all.sha256)
+  }
 
   /// Texts are read whole.
   private static let textLimit = 1 << 30
@@ -18,7 +42,9 @@ struct EvaluationText {
   ///   to score.
   init(_ request: VerificationRequest) throws {
     let bytes = try ReadableFile.contents(of: request.textPath, limit: Self.textLimit)
-    guard let tokenizer = try request.base.tokenizer() ?? request.candidate?.tokenizer() else {
+    var found = try request.base.tokenizer()
+    for candidate in request.candidates where found == nil { found = try candidate.tokenizer() }
+    guard let tokenizer = found else {
       throw ParseFailure(
         "there is no tokenizer", file: request.base.path,
         advice: "put tokenizer.json or tokenizer.model beside the weights")
@@ -48,24 +74,25 @@ struct EvaluationText {
       windows = try Self.windows(request, ids, beginOfText: begin)
       coverage = TextCoverage(ids, of: scored, by: tokenizer).map { (scored, $0) }
     }
-    facts = Self.facts(windows, coverage, tokenizer, path: request.textPath, sha256: SHA256Sum.hexadecimal(of: bytes))
+    counts = Self.counts(windows, coverage, tokenizer)
+    path = request.textPath
+    sha256 = SHA256Sum.hexadecimal(of: bytes)
     self.remarks = remarks
   }
 
   /// - Parameter coverage: which bytes of the text its tokens stand for, where that is known.
-  private static func facts(
-    _ windows: TokenWindows, _ coverage: (text: [UInt8], tokens: TextCoverage)?, _ tokenizer: any Tokenizer,
-    path: String, sha256: String
-  ) -> TextFacts {
+  private static func counts(
+    _ windows: TokenWindows, _ coverage: (text: [UInt8], tokens: TextCoverage)?, _ tokenizer: any Tokenizer
+  ) -> [Counts] {
     // The name of a token that ends a turn is no text.
     let special = Set(tokenizer.specialTokens.map(\.id))
-    var counts = (characters: 0, bytes: 0)
-    func count(_ bytes: ArraySlice<UInt8>) {
-      counts.bytes += bytes.count
-      // Tokens may cut a character: count its first byte only.
-      counts.characters += bytes.count { $0 & 0xC0 != 0x80 }
-    }
-    for (number, ranges) in windows.scored.enumerated() {
+    return windows.scored.enumerated().map { number, ranges in
+      var counts = Counts()
+      func count(_ bytes: ArraySlice<UInt8>) {
+        counts.bytes += bytes.count
+        // Tokens may cut a character: count its first byte only.
+        counts.characters += bytes.count { $0 & 0xC0 != 0x80 }
+      }
       for range in ranges {
         if let (text, tokens) = coverage {
           let offset = windows.offsets[number]
@@ -76,8 +103,8 @@ struct EvaluationText {
           count((tokenizer.bytes(of: id) ?? [])[...])
         }
       }
+      return counts
     }
-    return TextFacts(characters: counts.characters, utf8Bytes: counts.bytes, path: path, sha256: sha256)
   }
 
   private static func windows(
@@ -124,6 +151,9 @@ struct EvaluationText {
         scores.append(scored, nll: base, flags: range.map { TokenFlags(baseIsRight: scoring.baseIsRight[$0]) })
       }
     }
+    // A window without a scored token has residuals and nothing else, and would not be found again among the windows.
+    let kept = windows.scored.indices.filter { windows.scored[$0].contains { !$0.isEmpty } }
+    if hasCandidate { scores.residuals = ResidualDrift(scoring.residuals, windows: kept) }
     return scores
   }
 }

@@ -81,10 +81,10 @@ public struct OwnTokenizers: Sendable {
       owners += own.map { _ in index }
     }
     var alone = request
-    (alone.base, alone.candidate) = (model, nil)
+    (alone.base, alone.candidates) = (model, [])
     let pass = try ForwardRun(
       alone, windows: windows, scored: windows.map { [1..<$0.count] }, check: check, progress: progress)
-    let scoring = pass.scoring
+    let scoring = pass.scorings[0]
     var nll = [Double](repeating: 0, count: segments.count)
     for (window, value) in zip(scoring.window, scoring.baseNLL) { nll[owners[window]] += value }
     return Reading(identity: try pass.inspection.identities().base, tokens: scoring.count, nll: nll)

@@ -2,45 +2,46 @@ internal import ByteIO
 internal import Checkpoints
 internal import Tokenizers
 
-/// Whether base and candidate read the same tokens: drift is only defined on the same ones. A wrong pre-tokenizer shows in
+/// Whether base and candidates read the same tokens: drift is only defined on the same ones. A wrong pre-tokenizer shows in
 /// texts that nobody scores, so a set of hard ones is compared too.
 struct TokenizerParity {
   private let base: any Tokenizer
-  /// Nil where there is nothing to compare.
-  private let candidate: (any Tokenizer)?
-  private let path: String
+  /// Of the candidates that have one, with their paths.
+  private let candidates: [(path: String, tokenizer: any Tokenizer)]
 
   /// - Parameter base: the tokenizer that reads the text.
   init(_ request: VerificationRequest, _ base: any Tokenizer) throws {
     self.base = base
-    candidate = try request.candidate?.tokenizer()
-    path = request.candidate?.path ?? ""
+    candidates = try request.candidates.compactMap { model in try model.tokenizer().map { (model.path, $0) } }
   }
 
   /// - Throws: `ParseFailure` with the first text whose ids differ.
   func check(_ texts: [String]) throws(ParseFailure) {
-    guard let candidate else { return }
+    guard !candidates.isEmpty else { return }
     for text in texts {
       let bytes = Array(text.utf8)
-      try compare(base.encode(bytes), candidate.encode(bytes), "the text \(Self.quoted(text))")
+      let ids = base.encode(bytes)
+      for (path, candidate) in candidates {
+        try compare(ids, candidate.encode(bytes), "the text \(Self.quoted(text))", path)
+      }
     }
   }
 
   /// - Parameter ids: of the text, by the base.
   func check(_ ids: [Int32], of text: [UInt8]) throws(ParseFailure) {
-    guard let candidate else { return }
-    try compare(ids, candidate.encode(text), "the text")
+    for (path, candidate) in candidates { try compare(ids, candidate.encode(text), "the text", path) }
   }
 
   func check(_ chat: ChatTranscripts) throws(ParseFailure) {
-    guard let candidate else { return }
-    let theirs = try chat.rendered(with: candidate)
-    for (index, (own, other)) in zip(chat.texts, theirs).enumerated() {
-      try compare(own.ids, other, "conversation \(index + 1)")
+    for (path, candidate) in candidates {
+      let theirs = try chat.rendered(with: candidate)
+      for (index, (own, other)) in zip(chat.texts, theirs).enumerated() {
+        try compare(own.ids, other, "conversation \(index + 1)", path)
+      }
     }
   }
 
-  private func compare(_ ids: [Int32], _ theirs: [Int32], _ what: String) throws(ParseFailure) {
+  private func compare(_ ids: [Int32], _ theirs: [Int32], _ what: String, _ path: String) throws(ParseFailure) {
     guard theirs != ids else { return }
     let index =
       zip(ids, theirs).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? min(ids.count, theirs.count)

@@ -1,17 +1,13 @@
-internal import Llama
-internal import Tensors
 internal import ByteIO
 public import Checkpoints
-internal import Foundation
 public import Inference
 public import Kernels
-internal import Tokenizers
 
 /// One verification: which models, which text, how it is scored and judged.
 public struct VerificationRequest: Sendable {
   public var base: Checkpoint
-  /// Nil for the perplexity of one model alone.
-  public var candidate: Checkpoint?
+  /// All held to the same policy on the same tokens; none for the perplexity of one model alone.
+  public var candidates: [Checkpoint]
   /// A text; conversations in JSON lines where the rule is `.chat`.
   public var textPath: String
   public var policy: Policy
@@ -21,6 +17,12 @@ public struct VerificationRequest: Sendable {
   public var rule: ScoringRule
   /// Score at least so many tokens, in whole windows spread evenly over the text; all of the text when nil.
   public var tokenLimit: Int?
+  /// Look at growing parts of these windows and stop once the policy decides. See `GroupSequential`.
+  public var stopsWhenDecided = false
+  /// Which share of these windows is scored; nil for all.
+  public var part: WindowPart?
+  /// Of the bootstrap and of the order in which `stopsWhenDecided` takes windows.
+  public var seed: UInt64 = 1
   /// How matrix products are computed.
   public var compute: Compute
   /// Round activations as serving does; nil leaves them as they are. The models contradict it nowhere.
@@ -29,12 +31,12 @@ public struct VerificationRequest: Sendable {
   public var maximumMemory: UInt64
 
   public init(
-    base: Checkpoint, candidate: Checkpoint?, textPath: String, policy: Policy = .fp8, context: Int = 512,
+    base: Checkpoint, candidates: [Checkpoint], textPath: String, policy: Policy = .fp8, context: Int = 512,
     rule: ScoringRule = .windows, tokenLimit: Int? = nil, compute: Compute = .exact,
     emulation: ActivationEmulation? = nil, threads: Int, maximumMemory: UInt64 = 4 << 30
   ) {
     self.base = base
-    self.candidate = candidate
+    self.candidates = candidates
     self.textPath = textPath
     self.policy = policy
     self.context = context
@@ -45,6 +47,21 @@ public struct VerificationRequest: Sendable {
     self.threads = threads
     self.maximumMemory = maximumMemory
   }
+
+  /// With one candidate, or none.
+  public init(
+    base: Checkpoint, candidate: Checkpoint?, textPath: String, policy: Policy = .fp8, context: Int = 512,
+    rule: ScoringRule = .windows, tokenLimit: Int? = nil, compute: Compute = .exact,
+    emulation: ActivationEmulation? = nil, threads: Int, maximumMemory: UInt64 = 4 << 30
+  ) {
+    self.init(
+      base: base, candidates: candidate.map { [$0] } ?? [], textPath: textPath, policy: policy, context: context,
+      rule: rule, tokenLimit: tokenLimit, compute: compute, emulation: emulation, threads: threads,
+      maximumMemory: maximumMemory)
+  }
+
+  /// The first candidate.
+  public var candidate: Checkpoint? { candidates.first }
 }
 
 /// The report of a verification with the scores it was made from.
@@ -68,39 +85,22 @@ extension VerificationRequest {
   /// Told the phase, how much of it is done, and of how much.
   public typealias Progress = @Sendable (_ phase: String, _ done: UInt64, _ total: UInt64) -> Void
 
-  /// Tokenizes, scores and judges.
-  /// - Throws: `ParseFailure` for models, tokenizers or text that cannot be compared; `FileFailure`; `MemoryFailure`;
-  ///   what `checkCancellation` throws.
+  /// Tokenizes, scores and judges one candidate, or scores the base alone. As `runAll`.
   public func run(
     checkCancellation: @escaping @Sendable () throws -> Void = {}, progress: @escaping Progress = { _, _, _ in }
   ) throws -> VerificationResult {
-    let started = ContinuousClock.now
-    let text = try EvaluationText(self)
-    let pass = try ForwardRun(
-      self, windows: text.windows.windows, scored: text.windows.scored, check: checkCancellation
-    ) { progress("forward", $0, $1) }
-    let elapsed = started.duration(to: .now) - pass.inspectionTime
-    let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
-    let identities = try pass.inspection.identities()
-    let scoring = pass.scoring
-    let run = RunFacts(
-      seconds: seconds, tokensPerSecond: Double(scoring.count) / max(seconds, 1e-9),
-      peakRSSBytes: ProcessFacts.peakResidentBytes, bytesRead: ProcessFacts.bytesRead,
-      weightPasses: pass.plan.groups.count, memory: MemoryFacts(pass.plan), threads: threads,
-      instructionSet: InstructionSet.best.description, compute: compute.rawValue,
-      emulation: emulation?.canonicalText,
-      emulatedActivations: emulation == nil
-        ? [] : Set(base.activationTexts + (candidate?.activationTexts ?? [])).sorted(),
-      hasBlocks: (base.tensors + (candidate?.tensors ?? [])).contains { $0.elementType.block != nil },
-      version: Toolkit.version)
-    let subject = VerificationReport.Subject(
-      base: identities.base, candidate: identities.candidate, text: text.facts,
-      scoring: ScoringProtocol(rule, context: context),
-      layers: scoring.layerDrift.enumerated().map { LayerError(layer: $0, relativeError: $1) },
-      tensors: pass.inspection.errors,
-      run: run, policy: policy, policyDigest: SHA256Sum.hexadecimal(of: Array(policy.canonicalText.utf8)))
-    let scores = text.scores(scoring, hasCandidate: candidate != nil)
-    return VerificationResult(
-      report: VerificationReport(subject, scores: scores), scores: scores, remarks: text.remarks)
+    precondition(candidates.count <= 1, "each candidate has a result of its own")
+    return try runAll(checkCancellation: checkCancellation, progress: progress)[0]
+  }
+
+  /// Tokenizes, scores and judges every candidate. The base's forward pass is made once.
+  /// - Returns: a result for each candidate; one where there is none.
+  /// - Throws: `ParseFailure` for models, tokenizers or text that cannot be compared; `FileFailure`; `MemoryFailure`;
+  ///   what `checkCancellation` throws.
+  public func runAll(
+    checkCancellation: @escaping @Sendable () throws -> Void = {}, progress: @escaping Progress = { _, _, _ in }
+  ) throws -> [VerificationResult] {
+    var run = LookedRun(self, text: try EvaluationText(self), check: checkCancellation, progress: progress)
+    return try run.results()
   }
 }

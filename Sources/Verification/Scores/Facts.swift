@@ -83,6 +83,18 @@ public struct TensorError: Sendable, Equatable {
   }
 }
 
+/// A few words of the text, by which a reader finds a window again.
+public struct WindowExcerpt: Sendable, Equatable {
+  /// The window's index in the text.
+  public var window: Int
+  public var text: String
+
+  public init(window: Int, text: String) {
+    self.window = window
+    self.text = text
+  }
+}
+
 /// What the forward pass was expected to hold at its peak, in bytes, beside what the process held before.
 public struct MemoryFacts: Sendable, Equatable {
   /// Resident before: program, opened models, text.

@@ -1,3 +1,5 @@
+public import ByteIO
+
 /// What both models did with one scored token, in one byte. This is also the byte of the evidence file.
 ///
 /// Bit 0: the base's most likely token is the target. Bit 1: the candidate's is. Bit 2: both models' most likely tokens
@@ -64,6 +66,8 @@ public struct TokenScores: Sendable, Equatable {
   public private(set) var kld: [Float] = []
   public private(set) var flags: [TokenFlags] = []
   public let hasCandidate: Bool
+  /// Of each window, not of each part of one; nil where the layers were not compared.
+  public var residuals: ResidualDrift?
 
   public var count: Int { baseNLL.count }
 
@@ -103,6 +107,72 @@ public struct TokenScores: Sendable, Equatable {
     windows.append(window)
     baseNLL += nll
     self.flags += flags
+  }
+
+  /// The parts' windows together, in the order of the text.
+  /// - Throws: `ParseFailure` when a window is in two parts, or when parts are not of one kind: with and without a candidate
+  ///   or residuals, or with other layers or stretches.
+  public init(merging parts: [TokenScores]) throws(ParseFailure) {
+    let first = parts.first ?? TokenScores(hasCandidate: false)
+    self.init(hasCandidate: first.hasCandidate)
+    if let residuals = first.residuals {
+      self.residuals = ResidualDrift(layers: residuals.layerCount, stretches: residuals.stretchCount)
+    }
+    var all: [(part: Int, window: Slice)] = []
+    for (part, scores) in parts.enumerated() {
+      guard scores.hasCandidate == hasCandidate,
+        scores.residuals.map({ [$0.layerCount, $0.stretchCount] })
+          == first.residuals.map({ [$0.layerCount, $0.stretchCount] })
+      else { throw ParseFailure("parts of different runs: one has scores that another has not") }
+      all += scores.slices.map { (part, $0) }
+    }
+    all.sort { $0.window.index < $1.window.index }
+    for (index, (part, window)) in all.enumerated() {
+      guard index == 0 || all[index - 1].window.index != window.index else {
+        throw ParseFailure("window \(window.index) is in two parts")
+      }
+      append(parts[part], window)
+    }
+  }
+
+  /// A window with all its parts.
+  private struct Slice {
+    let index: Int
+    /// Its number among these windows.
+    let number: Int
+    let parts: Range<Int>
+    let tokens: Range<Int>
+  }
+
+  private var slices: [Slice] {
+    var slices: [Slice] = []
+    var (part, token) = (0, 0)
+    while part < windows.count {
+      let first = (part: part, token: token)
+      while part < windows.count, windows[part].index == windows[first.part].index {
+        token += windows[part].count
+        part += 1
+      }
+      slices.append(
+        Slice(
+          index: windows[first.part].index, number: slices.count, parts: first.part..<part,
+          tokens: first.token..<token))
+    }
+    return slices
+  }
+
+  private mutating func append(_ other: TokenScores, _ slice: Slice) {
+    windows += other.windows[slice.parts]
+    baseNLL += other.baseNLL[slice.tokens]
+    flags += other.flags[slice.tokens]
+    if hasCandidate {
+      candidateNLL += other.candidateNLL[slice.tokens]
+      kld += other.kld[slice.tokens]
+    }
+    guard let theirs = other.residuals else { return }
+    let size = theirs.windowSize
+    let range = slice.number * size..<(slice.number + 1) * size
+    residuals?.append(off: Array(theirs.off[range]), whole: Array(theirs.whole[range]))
   }
 
   /// A number that no sound model yields.

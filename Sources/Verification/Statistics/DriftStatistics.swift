@@ -141,8 +141,6 @@ public struct DriftStatistics: Sendable, Equatable {
     return (level + power) * error
   }
 
-  static let positionBins = 8
-
   init(_ scores: TokenScores, base: [Double], context: Int, text: TextFacts, bootstrap settings: BootstrapSettings) {
     let windows = scores.windows
     let candidateNLL = scores.candidateNLL.map { Double($0) }
@@ -164,10 +162,9 @@ public struct DriftStatistics: Sendable, Equatable {
 
   /// Eight equal bins of the context (fewer for a context below eight). Bins without a token are left out.
   private static func profile(_ drift: [Double], windows: [ScoredWindow], context: Int) -> [PositionBin] {
-    let bins = min(positionBins, context)
-    return (0..<bins).compactMap { bin in
-      let from = context * bin / bins
-      let to = context * (bin + 1) / bins
+    let bins = PositionBins(context: context)
+    return (0..<bins.count).compactMap { bin in
+      let (from, to) = (bins.range(bin).lowerBound, bins.range(bin).upperBound)
       var values: [Double] = []
       var parts: [ScoredWindow] = []
       var start = 0
