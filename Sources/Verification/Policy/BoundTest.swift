@@ -15,7 +15,7 @@ package struct BoundTest {
     self.error = error
   }
 
-  var outcome: Verdict {
+  package var outcome: Verdict {
     if let upper, upper <= limit { return .pass }
     if let lower, lower > limit { return .fail }
     return .inconclusive
