@@ -1,3 +1,4 @@
+internal import ByteIO
 internal import Foundation
 
 /// One run's result: the inputs, the statistics, the verdict. Renders itself; the caller writes the files.
