@@ -104,4 +104,24 @@ package enum PolicyKey: String, CaseIterable, Sendable {
   case maximumLayerError = "maximum_layer_error"
   case minimumTensorSQNR = "minimum_tensor_sqnr_db"
   case minimumTokens = "minimum_tokens"
+
+  /// Values must be at least the limit, not at most.
+  package var isMinimum: Bool { rawValue.hasPrefix("minimum") }
+
+  /// The gate that tests the limit.
+  package var gate: String {
+    switch self {
+    case .name: "policy"
+    case .exact: "exact_scores"
+    case .maximumRatio: "perplexity_ratio"
+    case .maximumKLDMean: "kld_mean"
+    case .maximumKLDP99: "kld_p99"
+    case .minimumTop1Agreement: "top1_agreement"
+    case .minimumTop5Overlap: "top5_overlap"
+    case .maximumPositionRatio: "position_ratio"
+    case .maximumLayerError: "layer_error"
+    case .minimumTensorSQNR: "tensor_sqnr"
+    case .minimumTokens: "tokens"
+    }
+  }
 }

@@ -75,6 +75,7 @@ extension Gate {
     case "tensor_sqnr": Figure.fixed(value, 1)
     case "top1_agreement", "top5_overlap": Figure.percent(value)
     case "tokens", "finite_scores", "exact_scores": Figure.count(Int(value))
+    case _ where PriorGate(rawValue: id) != nil: Figure.count(Int(value))
     default: Figure.significant(value)
     }
   }
@@ -88,7 +89,7 @@ extension Gate {
     return "\(bounds.lower.map(figure) ?? "?") … \(bounds.upper.map(figure) ?? "?")"
   }
   var marginText: String { marginInStandardErrors.map { Figure.significant($0, 3) + " SE" } ?? "–" }
-  private var isCount: Bool { ["tokens", "finite_scores", "exact_scores"].contains(id) }
+  private var isCount: Bool { ["tokens", "finite_scores", "exact_scores"].contains(id) || PriorGate(rawValue: id) != nil }
 }
 
 extension Verdict {
@@ -100,6 +101,9 @@ extension VerificationReport {
   var headline: String {
     if let bad = judgement.gates.first(where: { $0.id == "finite_scores" && $0.outcome == .fail }) {
       return "The scores are broken: \(bad.explanation)."
+    }
+    if let failed = subject.prior.first(where: { $0.outcome == .fail }) {
+      return "The candidate failed before its scores counted: \(failed.explanation)."
     }
     guard let drift else {
       let interval = perplexityIntervalText.map { " (95 % interval \($0))" } ?? ""

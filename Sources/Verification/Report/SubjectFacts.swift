@@ -27,6 +27,7 @@ extension VerificationReport.Subject {
     bootstrap.set("replicates", self.bootstrap.replicates)
     top.set("bootstrap", bootstrap.object)
     if let sequence { top.set("sequence", sequence.facts) }
+    if !prior.isEmpty { top.set("prior", .array(prior.map(\.facts))) }
     top.set("run", run.facts)
     top.set(
       "tensors",
@@ -78,6 +79,9 @@ extension VerificationReport.Subject {
       policy: try Policy(parsing: Array(policy.utf8), file: "facts.policy"),
       policyDigest: try top.optionalString("policy_sha256"),
       bootstrap: BootstrapSettings(seed: seed, replicates: replicates))
+    if facts["prior"] != nil {
+      for gate in try top.list("prior") { prior.append(try Gate(prior: gate)) }
+    }
     if facts["sequence"] != nil { sequence = try LookFacts(top.member("sequence"), policy: self.policy) }
     if facts["excerpts"] != nil {
       for excerpt in try top.list("excerpts") {
@@ -105,6 +109,24 @@ extension ModelIdentity {
   fileprivate init(_ reader: SubjectReader) throws(ParseFailure) {
     self.init(
       path: try reader.string("path"), layout: try reader.string("layout"), digest: try reader.string("digest"))
+  }
+}
+
+extension Gate {
+  /// Of a gate before the scores.
+  fileprivate var facts: JSONValue {
+    ["id": .string(id), "problems": .number(JSONNumber(Int(value ?? 0))), "explanation": .string(explanation)]
+  }
+
+  fileprivate init(prior reader: SubjectReader) throws(ParseFailure) {
+    let id = try reader.string("id")
+    guard let kind = PriorGate(rawValue: id) else {
+      throw ParseFailure("no gate before the scores is called \(id.prefix(60))", item: "facts.prior.id")
+    }
+    let problems = try reader.count("problems")
+    self.init(
+      id: id, title: kind.title, outcome: problems == 0 ? .pass : .fail, value: Double(problems), relation: .equal,
+      limit: 0, explanation: try reader.string("explanation"))
   }
 }
 

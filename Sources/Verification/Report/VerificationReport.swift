@@ -1,3 +1,4 @@
+internal import ByteIO
 internal import Foundation
 
 /// One run's result: the inputs, the statistics, the verdict. Renders itself; the caller writes the files.
@@ -22,6 +23,8 @@ public struct VerificationReport: Sendable {
     public var bootstrap: BootstrapSettings
     /// The look at growing data that this is; nil where all windows were scored at once.
     public var sequence: LookFacts?
+    /// The gates that were tested before the scores, in order.
+    public var prior: [Gate] = []
     /// Of the text's windows that drift most; empty where nobody asked.
     public var excerpts: [WindowExcerpt] = []
 
@@ -67,10 +70,15 @@ public struct VerificationReport: Sendable {
     self.subject = subject
     tokens = scores.count
     windows = scores.windowCount
+    if let failed = subject.prior.first(where: { $0.outcome == .fail }) {
+      (base, drift, warnings) = (nil, nil, [])
+      judgement = Judgement(gates: Self.gates(subject, stoppedBy: failed), alone: false)
+      return
+    }
     let finite = Self.finiteGate(scores, layers: subject.layers)
     guard finite.outcome == .pass else {
       (base, drift) = (nil, nil)
-      judgement = Judgement(gates: [finite], alone: subject.candidate == nil)
+      judgement = Judgement(gates: subject.prior + [finite], alone: subject.candidate == nil)
       warnings = ["Scores are not finite, so no statistic was computed; the model or the run is broken."]
       return
     }
@@ -89,8 +97,31 @@ public struct VerificationReport: Sendable {
       policy: subject.policy, drift: drift, layers: subject.layers, tensors: subject.tensors, tokens: scores.count,
       windows: scores.windowCount,
       levels: subject.sequence?.levels(for: subject.policy) ?? DecisionLevels(gates: subject.policy.sampledLimitCount))
-    judgement = Judgement(gates: [finite] + judge.gates(), alone: false)
+    judgement = Judgement(gates: subject.prior + [finite] + judge.gates(), alone: false)
     warnings = Self.warnings(drift)
+  }
+
+  /// The report of a candidate that failed before anything was scored. Traps when none of the subject's prior gates failed.
+  public init(stopped subject: Subject) {
+    guard let failed = subject.prior.first(where: { $0.outcome == .fail }) else {
+      preconditionFailure("no gate failed before the scores")
+    }
+    self.subject = subject
+    (tokens, windows, base, drift, warnings) = (0, 0, nil, nil, [])
+    judgement = Judgement(gates: Self.gates(subject, stoppedBy: failed), alone: false)
+  }
+
+  /// The prior gates as far as they were run, and those behind the failed one as not run.
+  private static func gates(_ subject: Subject, stoppedBy failed: Gate) -> [Gate] {
+    let run = Set(subject.prior.map(\.id))
+    let limits = subject.policy.limits.filter { $0.key != .exact }
+    return subject.prior
+      + subject.policy.priorGates.filter { !run.contains($0.rawValue) }.map { $0.notRun(failed) }
+      + limits.map { key, value in
+        Gate.notRun(
+          id: key.gate, title: key.rawValue, relation: key.isMinimum ? .atLeast : .atMost, limit: value.double ?? 0,
+          failed)
+      }
   }
 
   private static func finiteGate(_ scores: TokenScores, layers: [LayerError]) -> Gate {

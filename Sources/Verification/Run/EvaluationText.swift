@@ -8,6 +8,8 @@ internal import Tokenizers
 struct EvaluationText {
   let windows: TokenWindows
   let remarks: [String]
+  /// What each candidate's tokenizer reads differently.
+  let tokenizerProblems: [[String]]
   /// What the scored tokens of each window stand for.
   private let counts: [Counts]
   private let path: String
@@ -32,14 +34,13 @@ struct EvaluationText {
   private init(_ all: EvaluationText, _ numbers: [Int]) {
     windows = all.windows.selecting(numbers)
     counts = numbers.map { all.counts[$0] }
-    (remarks, path, sha256) = (all.remarks, all.path, all.sha256)
+    (remarks, tokenizerProblems, path, sha256) = (all.remarks, all.tokenizerProblems, all.path, all.sha256)
   }
 
   /// Texts are read whole.
   private static let textLimit = 1 << 30
 
-  /// - Throws: `ParseFailure` when there is no tokenizer, when the two models' tokenizers disagree, or when nothing is left
-  ///   to score.
+  /// - Throws: `ParseFailure` when there is no tokenizer, or when nothing is left to score.
   init(_ request: VerificationRequest) throws {
     let bytes = try ReadableFile.contents(of: request.textPath, limit: Self.textLimit)
     var found = try request.base.tokenizer()
@@ -49,13 +50,13 @@ struct EvaluationText {
         "there is no tokenizer", file: request.base.path,
         advice: "put tokenizer.json or tokenizer.model beside the weights")
     }
-    let parity = try TokenizerParity(request, tokenizer)
-    try parity.check(AdversarialTexts.all)
+    var parity = try TokenizerParity(request, tokenizer)
+    parity.check(AdversarialTexts.all)
     var remarks: [String] = []
     var coverage: (text: [UInt8], tokens: TextCoverage)?
     if request.rule == .chat {
       let chat = try ChatTranscripts(bytes, file: request.textPath, tokenizer: tokenizer)
-      try parity.check(chat)
+      parity.check(chat)
       windows = TokenWindows(separate: chat.texts, context: request.context, limit: request.tokenLimit)
       remarks += try chat.remarks(windows, file: request.textPath)
     } else {
@@ -69,11 +70,12 @@ struct EvaluationText {
       // llama.cpp drops one line feed at the end of the file that it is given, and a token may end with it.
       if request.rule == .llamaCpp, scored.last == UInt8(ascii: "\n") { scored.removeLast() }
       let ids = tokenizer.encode(scored)
-      try parity.check(ids, of: scored)
+      parity.check(ids, of: scored)
       let begin = tokenizer.beginOfText ?? request.base.configuration.beginOfTextID.flatMap(Int32.init(exactly:))
       windows = try Self.windows(request, ids, beginOfText: begin)
       coverage = TextCoverage(ids, of: scored, by: tokenizer).map { (scored, $0) }
     }
+    tokenizerProblems = parity.problems
     counts = Self.counts(windows, coverage, tokenizer)
     path = request.textPath
     sha256 = SHA256Sum.hexadecimal(of: bytes)

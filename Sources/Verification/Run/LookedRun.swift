@@ -22,6 +22,8 @@ struct LookedRun {
   private var scores: [TokenScores?]
   private var looks: [[LookFacts.Look]]
   private var found: [VerificationResult?]
+  /// Of each candidate: the gates before the scores.
+  private var prior: [[Gate]]
 
   /// What all passes took.
   private struct Cost {
@@ -52,9 +54,11 @@ struct LookedRun {
     scores = Array(repeating: nil, count: results)
     looks = Array(repeating: [], count: results)
     found = Array(repeating: nil, count: results)
+    prior = request.candidates.map { _ in [] }
   }
 
   mutating func results() throws -> [VerificationResult] {
+    try testBeforeScoring()
     for look in 0..<(plan?.sizes.count ?? 1) {
       let open = found.indices.filter { found[$0] == nil }
       if open.isEmpty { break }
@@ -63,6 +67,37 @@ struct LookedRun {
       try judge(open, look: look)
     }
     return found.compactMap { $0 }
+  }
+
+  /// Structure, tokenizer and, where it is promised, losslessness. A candidate that fails has its report at once.
+  private mutating func testBeforeScoring() throws {
+    for (number, candidate) in request.candidates.enumerated() {
+      let tests: [(PriorGate, () throws -> [String])] = [
+        (.structure, { [base = request.base] in try Structure.differences(base, candidate) }),
+        (.tokenizer, { [text] in text.tokenizerProblems[number] }),
+      ]
+      for (kind, problems) in tests where !prior[number].contains(where: { $0.outcome == .fail }) {
+        prior[number].append(kind.gate(problems: try problems()))
+      }
+      if request.policy.exact, !prior[number].contains(where: { $0.outcome == .fail }) {
+        prior[number].append(PriorGate.lossless.gate(problems: try inspected().losses(of: number)))
+      }
+      if prior[number].contains(where: { $0.outcome == .fail }) {
+        let inspection = try inspected()
+        let report = VerificationReport(stopped: try subject(number, inspection, text: text.facts, scores: nil))
+        found[number] = VerificationResult(
+          report: report, scores: TokenScores(hasCandidate: true), remarks: text.remarks)
+      }
+    }
+  }
+
+  /// All models inspected, before or without a forward pass.
+  private mutating func inspected() throws -> ModelInspection {
+    if let inspection { return inspection }
+    let made = ModelInspection(request.base, request.candidates, threads: request.threads, check: check)
+    cost.inspection += try ContinuousClock().measure { try made.inspectAll() }
+    inspection = made
+    return made
   }
 
   private mutating func score(_ added: EvaluationText, of open: [Int], look: Int) throws {
@@ -86,25 +121,35 @@ struct LookedRun {
 
   private mutating func judge(_ open: [Int], look: Int) throws {
     guard let inspection else { return }
-    let identities = try inspection.identities()
     let facts = plan.map { text.selecting($0.windows(atLook: look)).facts } ?? text.facts
+    let hasCandidate = !request.candidates.isEmpty
     for number in open {
       guard let scores = scores[number] else { continue }
-      let hasCandidate = !request.candidates.isEmpty
-      var subject = VerificationReport.Subject(
-        base: identities.base, candidate: hasCandidate ? identities.candidates[number] : nil, text: facts,
-        scoring: ScoringProtocol(request.rule, context: request.context), layers: scores.residuals?.layerErrors ?? [],
-        tensors: hasCandidate ? inspection.errors(of: number) : [], run: runFacts(tokens: scores.count),
-        policy: request.policy, policyDigest: request.policy.digest,
-        bootstrap: BootstrapSettings(seed: request.seed))
-      if let plan, hasCandidate { subject.sequence = LookFacts(plan: plan, previous: looks[number]) }
-      let report = VerificationReport(subject, scores: scores)
-      if let plan, hasCandidate, report.verdict == .inconclusive, look + 1 < plan.sizes.count {
+      let report = VerificationReport(
+        try subject(number, inspection, text: facts, scores: scores), scores: scores)
+      let isLast = look + 1 == plan?.sizes.count ?? 1
+      if !isLast, hasCandidate, report.verdict == .inconclusive {
         if let made = report.look { looks[number].append(made) }
-      } else if plan == nil || hasCandidate || look + 1 == plan?.sizes.count {
+      } else if isLast || hasCandidate {
         found[number] = VerificationResult(report: report, scores: scores, remarks: text.remarks)
       }
     }
+  }
+
+  private func subject(
+    _ number: Int, _ inspection: ModelInspection, text facts: TextFacts, scores: TokenScores?
+  ) throws -> VerificationReport.Subject {
+    let identities = try inspection.identities()
+    let hasCandidate = !request.candidates.isEmpty
+    var subject = VerificationReport.Subject(
+      base: identities.base, candidate: hasCandidate ? identities.candidates[number] : nil, text: facts,
+      scoring: ScoringProtocol(request.rule, context: request.context), layers: scores?.residuals?.layerErrors ?? [],
+      tensors: hasCandidate ? inspection.errors(of: number) : [], run: runFacts(tokens: scores?.count ?? 0),
+      policy: request.policy, policyDigest: request.policy.digest, bootstrap: BootstrapSettings(seed: request.seed))
+    guard hasCandidate else { return subject }
+    subject.prior = [PriorGate.integrity.gate(problems: inspection.damage(of: number))] + prior[number]
+    if let plan { subject.sequence = LookFacts(plan: plan, previous: looks[number]) }
+    return subject
   }
 
   private func runFacts(tokens: Int) -> RunFacts {
