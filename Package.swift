@@ -155,7 +155,10 @@ let package = Package(
       ], swiftSettings: base),
     .testTarget(name: "VerificationTests", dependencies: ["Verification", "ByteIO", "Support"], swiftSettings: base),
     .testTarget(
-      name: "CommandLineTests", dependencies: ["llama-convert", "llama-verify", "Kernels", "Support"],
+      name: "CommandLineTests",
+      dependencies: [
+        "llama-convert", "llama-verify", "CommandLineSupport", "Checkpoints", "Kernels", "Support", argumentParser,
+      ],
       swiftSettings: base),
   ],
   cLanguageStandard: .gnu17

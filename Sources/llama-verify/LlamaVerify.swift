@@ -13,7 +13,8 @@ struct LlamaVerify: ParsableCommand {
     commandName: "llama-verify",
     abstract: "Run both models' full forward pass and judge the perplexity drift; or the perplexity of one model.",
     discussion: """
-      `llama-verify BASE CANDIDATE --text F` judges; `llama-verify help verify` lists its options.
+      `llama-verify BASE CANDIDATE --text F` judges; `llama-verify help verify` lists its options. Several candidates are \
+      judged in one pass over BASE and shown in one table; the exit code is that of the worst verdict.
 
       Exit codes: 0 pass (or one model only), 1 fail, 2 inconclusive, 64 usage, 65 bad or corrupt input, \
       66 missing input, 70 fault of this program, 73 the report exists or cannot be created, 74 input/output error or \
@@ -24,13 +25,17 @@ struct LlamaVerify: ParsableCommand {
     defaultSubcommand: Verify.self)
 }
 
-/// `llama-verify BASE [CANDIDATE] --text F`
+/// `llama-verify BASE [CANDIDATE …] --text F`
 struct Verify: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Score a text under BASE and CANDIDATE and judge the candidate (the default subcommand).")
 
   @Argument(help: "The model that is trusted.") var base: String
-  @Argument(help: "The model that is judged. Without it the perplexity of BASE is reported.") var candidate: String?
+  @Argument(
+    help: ArgumentHelp(
+      "The models that are judged, all in one pass over BASE. Without one the perplexity of BASE is reported.",
+      valueName: "candidate"))
+  var candidates: [String] = []
   @Option(help: "UTF-8 text to score. Only --policy lossless needs none: it then compares digests.") var text: String?
   @Option(
     help:
@@ -74,8 +79,11 @@ struct Verify: ParsableCommand {
   var compute: Compute = .exact
   @Option(help: ActivationEmulation.help) var emulate: ActivationEmulation?
   @Option(
-    help: "Write report.json, report.html, report.md, junit.xml and the scores of every token into this new directory.")
+    help:
+      "Write report.json, report.html, report.md, junit.xml and the scores of every token into this new directory; of several candidates a comparison, and a folder for each."
+  )
   var report: String?
+  @Flag(name: .customLong("no-excerpts"), help: "Keep words of the text out of reports.") var hidesExcerpts = false
   @Option(
     help:
       "Do not judge: collect the importance matrix of BASE on the text into this new file, for llama-convert --imatrix and llama.cpp."
@@ -93,16 +101,16 @@ struct Verify: ParsableCommand {
     guard text == nil || chat == nil else { throw ValidationError("--text and --chat are two ways; give one of them") }
     guard chat == nil || rule == .windows else { throw ValidationError("--chat has no --protocol") }
     if text == nil && chat == nil {
-      guard policy == Policy.lossless.name, candidate != nil else {
+      guard policy == Policy.lossless.name, candidates.count == 1 else {
         throw ValidationError("--text is needed; only two models under --policy lossless are compared without")
       }
       guard report == nil else { throw ValidationError("--report needs --text: without scores there is no report") }
     }
-    if imatrix != nil && (candidate != nil || report != nil || text == nil && chat == nil) {
+    if imatrix != nil && (!candidates.isEmpty || report != nil || text == nil && chat == nil) {
       throw ValidationError("--imatrix takes one model and --text or --chat, and makes no report")
     }
     if eachItsOwnTokenizer {
-      guard candidate != nil, text != nil, rule == .windows, report == nil, tokens == nil, emulate == nil else {
+      guard candidates.count == 1, text != nil, rule == .windows, report == nil, tokens == nil, emulate == nil else {
         throw ValidationError(
           "--each-its-own-tokenizer takes two models and --text, and neither --protocol, --tokens, --emulate nor --report"
         )
@@ -111,7 +119,7 @@ struct Verify: ParsableCommand {
     if let tokens, tokens < 1 { throw ValidationError("--tokens must be positive") }
     if let maximumTokens, maximumTokens < 1 { throw ValidationError("--max-tokens must be positive") }
     guard maximumTokens == nil || untilDecided else { throw ValidationError("--max-tokens needs --until-decided") }
-    if untilDecided && (candidate == nil || tokens != nil || imatrix != nil || eachItsOwnTokenizer) {
+    if untilDecided && (candidates.isEmpty || tokens != nil || imatrix != nil || eachItsOwnTokenizer) {
       throw ValidationError("--until-decided takes a candidate to decide on, and --max-tokens instead of --tokens")
     }
   }
@@ -130,14 +138,16 @@ struct Verify: ParsableCommand {
       defer { line.finish() }
       let model = try Checkpoint(path: base)
       var request = VerificationRequest(
-        base: model, candidate: try candidate.map { try Checkpoint(path: $0) }, textPath: text, policy: policy,
+        base: model, candidates: try candidates.map { try Checkpoint(path: $0) }, textPath: text, policy: policy,
         context: context ?? (chat == nil ? 512 : min(8192, model.maximumPositions)), rule: chat == nil ? rule : .chat,
         tokenLimit: tokens ?? maximumTokens,
         compute: compute, emulation: emulate, threads: shared.threads,
         maximumMemory: shared.maximumMemory.bytes)
+      let models = [request.base] + request.candidates
+      request.showsExcerpts = !hidesExcerpts
       (request.stopsWhenDecided, request.seed) = (untilDecided, seed)
-      try emulate?.check([request.base] + (request.candidate.map { [$0] } ?? []))
-      for note in request.base.notes + (request.candidate?.notes ?? []) { console.remark("warning: \(note)") }
+      try emulate?.check(models)
+      for note in models.flatMap(\.notes) { console.remark("warning: \(note)") }
       if let imatrix { return try collect(request, into: imatrix, console, interruption, line) }
       if eachItsOwnTokenizer {
         let result = try OwnTokenizers(request, checkCancellation: { try interruption.check() }) {
@@ -146,18 +156,33 @@ struct Verify: ParsableCommand {
         line.finish()
         return try console.result(shared.json ? result.document.serialized() : result.summary)
       }
-      let result = try request.run(checkCancellation: { try interruption.check() }) {
+      let results = try request.runAll(checkCancellation: { try interruption.check() }) {
         line.update($0, done: $1, total: $2, unit: .layers)
       }
       line.finish()
-      for remark in result.remarks { console.remark("warning: \(remark)") }
-      if let report { try write(result, to: report) }
+      for remark in results[0].remarks { console.remark("warning: \(remark)") }
+      try give(results, to: console)
+    }
+  }
+
+  /// Writes the report, prints the result, and exits with the verdict.
+  private func give(_ results: [VerificationResult], to console: Console) throws {
+    let verdict: Verdict
+    if results.count == 1 {
+      let result = results[0]
+      if let report { try write(try result.report.files(scores: result.scores), to: report) }
       try console.result(shared.json ? result.report.jsonText : result.report.summary)
-      switch result.report.verdict {
-      case .fail: throw ExitCodeCarrier(.gateFailed)
-      case .inconclusive: throw ExitCodeCarrier(.inconclusive)
-      default: break
-      }
+      verdict = result.report.verdict
+    } else {
+      let comparison = Comparison(results)
+      if let report { try write(try comparison.files(), to: report) }
+      try console.result(shared.json ? comparison.jsonText : comparison.summary)
+      verdict = comparison.verdict
+    }
+    switch verdict {
+    case .fail: throw ExitCodeCarrier(.gateFailed)
+    case .inconclusive: throw ExitCodeCarrier(.inconclusive)
+    case .pass, .none: break
     }
   }
 
@@ -187,19 +212,25 @@ struct Verify: ParsableCommand {
   }
 
   private func compareDigests(_ console: Console, _ interruption: Interruption) throws {
-    let models = try [base, candidate].compactMap { $0 }.map { try Checkpoint(path: $0) }
+    let models = try ([base] + candidates).map { try Checkpoint(path: $0) }
     for note in models.flatMap(\.notes) { console.remark("warning: \(note)") }
     let proof = try LosslessProof(models[0], models[1], threads: shared.threads) { try interruption.check() }
     try console.result(shared.json ? proof.document.serialized() : proof.summary)
     if proof.verdict == .fail { throw ExitCodeCarrier(.gateFailed) }
   }
 
-  private func write(_ result: VerificationResult, to directory: String) throws {
+  private func write(_ files: [(name: String, bytes: [UInt8])], to directory: String) throws {
     let staging = try StagedDirectory(creatingFor: directory)
     do {
-      for file in try result.report.files(scores: result.scores) {
+      var folders: Set<String> = []
+      for file in files {
+        let parts = file.name.split(separator: "/")
+        if parts.count == 2, folders.insert(String(parts[0])).inserted {
+          try FileSystem.createDirectory(staging.file(String(parts[0])))
+        }
         try FileSystem.write(file.bytes, toNew: staging.file(file.name))
       }
+      for folder in folders { try FileSystem.synchronizeDirectory(staging.file(folder)) }
       try staging.publish(replacing: false)
     } catch {
       try? staging.discard()

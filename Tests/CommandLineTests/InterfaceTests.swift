@@ -27,7 +27,8 @@ struct InterfaceTests {
     try help(
       .verify, "verify",
       names: shared + [
-        "--text", "--policy", "--context", "--tokens", "--compute", "--emulate", "--report", "<base>", "<candidate>",
+        "--text", "--policy", "--context", "--tokens", "--compute", "--emulate", "--report", "--no-excerpts", "<base>",
+        "<candidate>",
         "activations=fp8", "lossless",
       ])
     let codes = [

@@ -200,6 +200,46 @@ struct VerifyTests {
     #expect(try FileManager.default.contentsOfDirectory(atPath: model.parent).sorted() == ["fp8", "model", "report"])
   }
 
+  /// One pass over the base scores all candidates: each must come out as when it is judged alone, to the last digit.
+  @Test("Several candidates: each as when it is alone, one table, the worst verdict's exit code")
+  func severalCandidates() throws {
+    try quantize()
+    let (folder, other) = (model.beside("reports"), model.beside("int4"))
+    try #require(try run(.convert, "--to", "int4", model.path, other).status == 0)
+    let tight = try policy("name: tight\nmaximum_kld_mean: 0.002\n")
+    let arguments = ["--policy", tight, "--context", "256"] + short
+    let outcome = try run(.verify, [tiny, fp8, other, "--report", folder, "--json"] + arguments)
+    #expect(outcome.status == 1, "\(outcome.stderr)")
+    let document = try #require(outcome.json)
+    #expect(document["verdict"] as? String == "fail" && document["schema"] as? String == "llama-verify/1")
+    let candidates = try #require(document["candidates"] as? [[String: Any]])
+    #expect(candidates.map { $0["verdict"] as? String } == ["pass", "fail"])
+    for (candidate, path) in zip(candidates, [fp8, other]) {
+      let alone = try #require(try run(.verify, [tiny, path, "--json"] + arguments).json)
+      for (key, value) in candidate where key != "name" && key != "report" {
+        #expect(value as? NSObject == alone[key] as? NSObject, "\(key)")
+      }
+      let name = try #require(candidate["report"] as? String)
+      let files = try contents(ofDirectory: folder + "/" + name).keys.sorted()
+      #expect(files == ["junit.xml", "report.html", "report.json", "report.md", "tokens.bin"])
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder).count == 6)
+    let text = try run(.verify, [tiny, fp8, tiny] + short)
+    #expect(text.status == 0 && text.stdout.hasPrefix("PASS  2 of 2 candidates pass."))
+    #expect(try run(.verify, [tiny, fp8, other, "--policy", "lossless"]).status == 64)
+  }
+
+  @Test("A few words of the text are in the report, and with --no-excerpts none")
+  func excerpts() throws {
+    try quantize()
+    for (option, count) in [([], true), (["--no-excerpts"], false)] as [([String], Bool)] {
+      let report = try #require(try run(.verify, [tiny, fp8, "--json"] + short + option).json)
+      let windows = try #require(report["worst_windows"] as? [[String: Any]])
+      #expect(!windows.isEmpty)
+      for window in windows { #expect(((window["excerpt"] as? String)?.contains("⟦") == true) == count) }
+    }
+  }
+
   @Test("The figures do not depend on the number of threads or the memory budget")
   func threads() throws {
     try quantize()
@@ -207,6 +247,10 @@ struct VerifyTests {
     let reports = try [["--threads", "1"], ["--threads", "3"], ["--max-memory", "64MiB"]].map {
       let outcome = try run(.verify, [tiny, fp8, "--json", "--context", "256"] + short + $0)
       return try #require(outcome.json, "\(outcome.stderr)")
+    }
+    for key in ["layers", "positions", "worst_windows"] {
+      let lists = try reports.map { try #require($0[key] as? NSArray) }
+      #expect(lists[0] == lists[1] && lists[0] == lists[2], "\(key)")
     }
     for key in ["perplexity", "nll", "kld", "agreement"] {
       let figures = try reports.map { try #require($0[key] as? NSDictionary) }

@@ -31,13 +31,15 @@ import Verification
     ),
   ]
   static let additions = ["gates", "warnings", "text"]
+  /// Only with a candidate.
+  static let comparisons = ["suspects", "worst_windows"]
 
   func keys(_ value: JSONValue?) -> [String] { value?.object?.members.map(\.key) ?? [] }
 
   @Test("two models: exactly the contract's keys, then the additions")
   func keys() throws {
     let document = try JSONValue(parsing: Sample.report().jsonText)
-    #expect(keys(document) == Self.contract.map(\.key) + Self.additions)
+    #expect(keys(document) == Self.contract.map(\.key) + Self.additions + Self.comparisons)
     for (key, members) in Self.contract where !members.isEmpty {
       let value = document[key]?.array?.first ?? document[key]
       #expect(Array(keys(value).prefix(members.count)) == members, "\(key)")
@@ -86,10 +88,10 @@ import Verification
     path: "models/<script>alert(\"1\")</script>&|`x`\u{1B}[2J\u{202E}", layout: "hf-safetensors", digest: "sha256:00")
 
   static var nastyReport: VerificationReport {
-    VerificationReport(
-      Sample.subject(
-        candidate: nasty, base: nasty, tensors: [TensorError(name: "</td><script>", sqnrDecibels: 12)]),
-      scores: Sample.scores())
+    var subject = Sample.subject(
+      candidate: nasty, base: nasty, tensors: [TensorError(name: "</td><script>", sqnrDecibels: 12)])
+    subject.excerpts = (0..<12).map { WindowExcerpt(window: $0, text: "<script>|`⟦</td>\nx⟧\u{0}\u{FFFE}") }
+    return VerificationReport(subject, scores: Sample.scores())
   }
 
   @Test("HTML escapes paths and tensor names; the page has no script and loads nothing")
@@ -102,6 +104,8 @@ import Verification
     }
     #expect(!page.contains("{{") && !page.contains("}}"))
     #expect(page.contains("<svg") && page.contains("prefers-color-scheme: dark"))
+    // The excerpt, whose own markup is text.
+    #expect(page.contains("&lt;/td&gt; ↵ x") && !page.contains("</td>\nx"))
   }
 
   /// SVG and table markup must be balanced: the page's body is also well-formed XML (but for the doctype and the two
@@ -193,9 +197,82 @@ import Verification
     let text = Self.nastyReport.markdown
     #expect(text.hasPrefix("## ✅ llama-verify: PASS"))
     #expect(!text.contains("<script") && text.contains("&lt;script&gt;") && text.contains("\\`x\\`"))
+    #expect(text.utf8.count < 65_536)
     // The table of the gates keeps its six columns.
     let rows = text.split(separator: "\n").filter { $0.hasPrefix("| Perplexity ratio") }
     #expect(rows.count == 1 && rows.first?.count { $0 == "|" } == 7)
+  }
+}
+
+@Suite("Several candidates") struct ComparisonTests {
+  /// Results of three candidates; the last has a name from an attacker and a path that ends like the first's.
+  static func results() -> [VerificationResult] {
+    let paths = ["models/fp8", "models/int4", "../../<script>alert(1)</script>/fp8"]
+    let scores = [
+      Sample.scores(), Sample.scores(sizes: Sample.sizes, drift: { Sample.drift($0) + 0.25 }), Sample.identical(),
+    ]
+    return zip(paths, scores).map { path, scores in
+      let identity = ModelIdentity(path: path, layout: "hf-safetensors", digest: "00")
+      return VerificationResult(
+        report: VerificationReport(Sample.subject(candidate: identity), scores: scores), scores: scores)
+    }
+  }
+
+  @Test("the verdict is the worst: fail before inconclusive before pass")
+  func verdict() {
+    let all = Self.results()
+    #expect(all.map(\.report.verdict) == [.pass, .fail, .pass])
+    #expect(Comparison(all).verdict == .fail && Comparison([all[0], all[2]]).verdict == .pass)
+    let open = VerificationResult(
+      report: Sample.report(policy: Policy(name: "p", maximumRatio: 1.0048)), scores: Sample.scores())
+    #expect(open.report.verdict == .inconclusive)
+    #expect(Comparison([all[0], open]).verdict == .inconclusive && Comparison([open, all[1]]).verdict == .fail)
+  }
+
+  @Test("each candidate's members are those of a report of its own; what is common stands once")
+  func json() throws {
+    let results = Self.results()
+    let document = try JSONValue(parsing: Comparison(results).jsonText)
+    #expect(
+      document.object?.members.map(\.key)
+        == ["schema", "verdict", "exit_code", "policy", "base", "tokens", "candidates", "run", "text"])
+    #expect(document["schema"] == "llama-verify/1" && document["exit_code"] == 1)
+    let candidates = try #require(document["candidates"]?.array)
+    #expect(candidates.map { $0["name"]?.string } == ["fp8", "int4", "fp8 (2)"])
+    for (candidate, result) in zip(candidates, results) {
+      for (key, value) in candidate.object?.members ?? [] where key != "name" && key != "report" {
+        #expect(value == result.report.json[key], "\(key)")
+      }
+      #expect(candidate["perplexity"] != nil && candidate["gates"] != nil && candidate["suspects"] != nil)
+    }
+  }
+
+  @Test("the folder has the comparison's files and each candidate's report, under names without paths")
+  func files() throws {
+    let results = Self.results()
+    let files = try Comparison(results).files()
+    let own = ["report.json", "report.html", "report.md", "junit.xml", "tokens.bin"]
+    #expect(
+      files.map(\.name) == own.dropLast()
+        + ["1-fp8", "2-int4", "3-fp8"].flatMap { folder in own.map { "\(folder)/\($0)" } })
+    let alone = try results[1].report.files(scores: results[1].scores)
+    for (file, other) in zip(files[9..<14], alone) { #expect(file.bytes == other.bytes) }
+  }
+
+  @Test("every form escapes, and links lead to the candidates' pages")
+  func forms() throws {
+    let comparison = Comparison(Self.results())
+    let page = try comparison.html()
+    let start = try #require(page.range(of: "<body>"))
+    let end = try #require(page.range(of: "</body>"))
+    let body = String(page[start.lowerBound..<end.upperBound]).replacing("<br>", with: "<br/>")
+    #expect(XMLReader.problem(body) == nil && !page.contains("<script") && !page.contains("{{"))
+    for folder in ["1-fp8", "2-int4", "3-fp8"] { #expect(page.contains("href=\"\(folder)/report.html\"")) }
+    #expect(XMLReader.problem(comparison.junit) == nil)
+    #expect(XMLReader.elements(comparison.junit)["testsuite"]?.count == 3)
+    let rows = comparison.markdown.split(separator: "\n").filter { $0.hasPrefix("| ") && $0.contains("fp8") }
+    #expect(rows.count { $0.count { $0 == "|" } == 10 } == 2)
+    #expect(comparison.summary.hasPrefix("FAIL  2 of 3 candidates pass."))
   }
 }
 

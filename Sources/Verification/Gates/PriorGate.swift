@@ -32,7 +32,8 @@ package enum PriorGate: String, CaseIterable, Sendable {
 
   /// The gate with what was found against it.
   func gate(problems: [String], note: String? = nil) -> Gate {
-    let shown = problems.prefix(3).joined(separator: "; ") + (problems.count > 3 ? "; and \(problems.count - 3) more" : "")
+    let shown =
+      problems.prefix(3).joined(separator: "; ") + (problems.count > 3 ? "; and \(problems.count - 3) more" : "")
     return Gate(
       id: rawValue, title: title, outcome: problems.isEmpty ? .pass : .fail, value: Double(problems.count),
       relation: .equal, limit: 0, explanation: problems.isEmpty ? note ?? good : shown)
@@ -43,7 +44,8 @@ package enum PriorGate: String, CaseIterable, Sendable {
 }
 
 extension Gate {
-  static func notRun(id: String, title: String, relation: Relation = .equal, limit: Double = 0, _ failed: Gate) -> Gate {
+  static func notRun(id: String, title: String, relation: Relation = .equal, limit: Double = 0, _ failed: Gate) -> Gate
+  {
     Gate(
       id: id, title: title, outcome: .none, value: nil, relation: relation, limit: limit,
       explanation: "not run, because \(failed.id) failed")

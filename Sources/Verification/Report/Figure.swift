@@ -89,11 +89,33 @@ extension Gate {
     return "\(bounds.lower.map(figure) ?? "?") … \(bounds.upper.map(figure) ?? "?")"
   }
   var marginText: String { marginInStandardErrors.map { Figure.significant($0, 3) + " SE" } ?? "–" }
-  private var isCount: Bool { ["tokens", "finite_scores", "exact_scores"].contains(id) || PriorGate(rawValue: id) != nil }
+  private var isCount: Bool {
+    ["tokens", "finite_scores", "exact_scores"].contains(id) || PriorGate(rawValue: id) != nil
+  }
 }
 
 extension Verdict {
   var word: String { self == .none ? "NO VERDICT" : rawValue.uppercased() }
+
+  /// For Markdown.
+  var mark: String {
+    switch self {
+    case .pass: "✅"
+    case .fail: "❌"
+    case .inconclusive: "❔"
+    case .none: "▫️"
+    }
+  }
+
+  /// For the page, beside the word: a shape that needs no colour.
+  var symbol: String {
+    switch self {
+    case .pass: "✓"
+    case .fail: "✕"
+    case .inconclusive: "?"
+    case .none: "–"
+    }
+  }
 }
 
 extension VerificationReport {

@@ -112,7 +112,8 @@ struct Plot {
     let right = x.place(to)
     let gap = min(3, (right - left) * 0.15)
     let (top, bottom) = (min(y.place(value), y.place(base)), max(y.place(value), y.place(base)))
-    body += "<rect class=\"\(style)\" x=\"\(Self.number(left + gap))\" y=\"\(Self.number(top))\" "
+    let fill = style.hasSuffix("better") ? " fill=\"url(#hatch-\(identifier))\"" : ""
+    body += "<rect class=\"\(style)\"\(fill) x=\"\(Self.number(left + gap))\" y=\"\(Self.number(top))\" "
     body += "width=\"\(Self.number(right - left - 2 * gap))\" height=\"\(Self.number(max(0.5, bottom - top)))\">"
     body += "<title>\(VerificationReport.xml(title))</title></rect>\n"
   }
@@ -128,6 +129,12 @@ struct Plot {
     body += "<path class=\"whisker\" d=\"\(path)\"/>\n"
   }
 
+  /// A pattern of oblique lines, for what must be told apart without colour.
+  static func hatch(_ identifier: String, style: String) -> String {
+    "<pattern id=\"\(identifier)\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" "
+      + "patternTransform=\"rotate(45)\"><line class=\"\(style)\" x1=\"0\" x2=\"0\" y1=\"0\" y2=\"6\"/></pattern>\n"
+  }
+
   /// The finished drawing.
   func svg(
     description: String, xLabel: String, yLabel: String, xTicks: Int = 6, yTicks: Int = 5,
@@ -138,6 +145,7 @@ struct Plot {
     text += "aria-label=\"\(VerificationReport.xml(description))\">\n<clipPath id=\"clip-\(identifier)\">"
     text += "<rect x=\"\(frame.left)\" y=\"\(frame.top)\" width=\"\(frame.right - frame.left)\" "
     text += "height=\"\(frame.bottom - frame.top)\"/></clipPath>\n"
+    text += Self.hatch("hatch-\(identifier)", style: "hatch")
     for tick in y.ticks(yTicks) {
       let at = y.place(tick)
       text += "<line class=\"grid\" x1=\"\(frame.left)\" x2=\"\(frame.right)\" y1=\"\(Self.number(at))\" "

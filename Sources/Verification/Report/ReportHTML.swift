@@ -14,7 +14,7 @@ extension VerificationReport {
     var page: [String: Any] = [
       "title": hasCandidate
         ? "Drift of \(Self.plain(Self.lastComponent(subject.candidate?.path ?? "")))" : "Perplexity",
-      "verdict": verdict.word, "verdictClass": verdict.rawValue, "symbol": symbol(verdict), "headline": headline,
+      "verdict": verdict.word, "verdictClass": verdict.rawValue, "symbol": verdict.symbol, "headline": headline,
       "version": subject.run.version, "exitCode": String(exitCode), "facts": factRows, "gates": gateRows,
       "tiles": tiles, "warnings": warnings.map { ["text": $0] }, "hasWarnings": !warnings.isEmpty,
       "hasCandidate": hasCandidate, "method": method.map { ["text": $0] },
@@ -25,20 +25,16 @@ extension VerificationReport {
     let tensors = tensorRows
     page["tensors"] = tensors
     page["hasTensors"] = !tensors.isEmpty
+    page["suspects"] = suspects.map { ["name": Self.plain($0.name), "explanation": $0.explanation] }
+    page["hasSuspects"] = !suspects.isEmpty
+    let windows = worstWindows.map(windowRow)
+    page["windows"] = windows
+    page["hasWindows"] = !windows.isEmpty
     return page
   }
 
   private static func lastComponent(_ path: String) -> String {
     path.split(separator: "/").last.map(String.init) ?? path
-  }
-
-  private func symbol(_ verdict: Verdict) -> String {
-    switch verdict {
-    case .pass: "✓"
-    case .fail: "✕"
-    case .inconclusive: "?"
-    case .none: "–"
-    }
   }
 
   private func row(_ name: String, _ value: String, _ note: String = "") -> [String: Any] {
@@ -50,6 +46,12 @@ extension VerificationReport {
     if let candidate = subject.candidate {
       rows.append(row("Candidate", candidate.path, "\(candidate.layout) · \(candidate.digest)"))
     }
+    return rows + sharedFactRows
+  }
+
+  /// What all candidates of a run have in common.
+  var sharedFactRows: [[String: Any]] {
+    var rows: [[String: Any]] = []
     rows.append(
       row(hasCandidate ? "Base" : "Model", subject.base.path, "\(subject.base.layout) · \(subject.base.digest)"))
     if hasCandidate {
@@ -70,7 +72,7 @@ extension VerificationReport {
     judgement.gates.map { gate in
       [
         "title": gate.title, "outcome": gate.outcome.word, "class": gate.outcome.rawValue,
-        "symbol": symbol(gate.outcome), "value": gate.valueText, "interval": gate.intervalText,
+        "symbol": gate.outcome.symbol, "value": gate.valueText, "interval": gate.intervalText,
         "limit": gate.limitText, "margin": gate.marginText, "explanation": gate.explanation,
         "bulletSVG": Charts.gate(gate) ?? "",
       ]
@@ -133,24 +135,43 @@ extension VerificationReport {
       ),
       (
         "Drift by position", drift.isIdentical ? nil : Charts.positions(drift.positions),
-        "95 % intervals. A rise with position points at rotary embeddings."
+        "95 % intervals; hatched where the candidate is better. A rise with position points at rotary embeddings."
       ),
       (
         "Error by layer", Charts.layers(subject.layers),
         "‖candidate − base‖ / ‖base‖ of the residual stream behind each layer. A jump names the culprit."
       ),
+      (
+        "Error by layer and position",
+        drift.isIdentical ? nil : Charts.residuals(heat, context: subject.scoring.context),
+        "The same in per cent, by position in the window; darker is more, on a logarithmic scale. A column that darkens to "
+          + "the right points at rotary embeddings, a row at its layer."
+      ),
+      (
+        "Noise of the tensors", Charts.tensors(subject.tensors),
+        "SQNR in decibels by layer; darker is noisier, hatched is equal to the base. A cell unlike its column is a suspect."
+      ),
     ]
     return cards.compactMap { card in
-      card.svg.map { ["title": card.title, "chartSVG": $0, "note": card.note] }
+      card.svg.map { ["title": card.title, "chartSVG": $0, "note": card.note, "isWide": false] }
     }
   }
 
-  /// The fifteen tensors with the lowest ratio of signal to noise.
+  private func windowRow(_ window: WindowDrift) -> [String: Any] {
+    [
+      "window": Figure.count(window.window), "tokens": Figure.count(window.tokens),
+      "change": Figure.change(exp(window.lnRatio)), "kld": Figure.significant(window.kld),
+      "top1": Figure.percent(window.top1), "excerpt": excerpt(of: window).map(Self.flowing) ?? "",
+      "position": Figure.count(window.worstPosition), "drift": Figure.signed(window.worstDrift, 3),
+    ]
+  }
+
+  /// The ten tensors with the lowest ratio of signal to noise.
   private var tensorRows: [[String: Any]] {
     let noisy = subject.tensors.filter { !$0.sqnrDecibels.isNaN && $0.sqnrDecibels < .infinity }
     let worst = noisy.sorted {
       ($0.sqnrDecibels, $0.name) < ($1.sqnrDecibels, $1.name)
-    }.prefix(15)
+    }.prefix(10)
     // As an amplitude, the noise is comparable: 20 dB are a tenth.
     func noise(_ tensor: TensorError) -> Double { pow(10, -tensor.sqnrDecibels / 20) }
     let top = worst.first.map(noise) ?? 1

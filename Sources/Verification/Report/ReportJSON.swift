@@ -14,19 +14,14 @@ extension VerificationReport {
     if hasCandidate { top.set("policy", policyJSON) }
     top.set("base", Self.identity(subject.base))
     if let candidate = subject.candidate { top.set("candidate", Self.identity(candidate)) }
-    var scored = Members()
-    scored.set("scored", tokens)
-    scored.set("windows", windows)
-    scored.set("context", subject.scoring.context)
-    scored.set("protocol", subject.scoring.name)
-    top.set("tokens", scored.object)
+    top.set("tokens", tokensJSON)
     top.set("perplexity", perplexityJSON)
     top.set("nll", nllJSON)
     if hasCandidate {
       top.set("kld", kldJSON)
       top.set("agreement", agreementJSON)
       top.set("positions", .array((drift?.positions ?? []).map(Self.position)))
-      top.set("layers", .array(subject.layers.map(Self.layer)))
+      top.set("layers", .array(subject.layers.map(layer)))
       top.set("tensors", .array(subject.tensors.map(Self.tensor)))
     }
     if let sequence = subject.sequence { top.set("sequential", sequentialJSON(sequence)) }
@@ -34,13 +29,26 @@ extension VerificationReport {
     top.set("gates", .array(judgement.gates.map(Self.gate)))
     top.set("warnings", .array(warnings.map { .string($0) }))
     top.set("text", textJSON)
+    if hasCandidate {
+      top.set("suspects", .array(suspects.map(Self.suspect)))
+      top.set("worst_windows", .array(worstWindows.map(window)))
+    }
     return top.object
+  }
+
+  var tokensJSON: JSONValue {
+    var scored = Members()
+    scored.set("scored", tokens)
+    scored.set("windows", windows)
+    scored.set("context", subject.scoring.context)
+    scored.set("protocol", subject.scoring.name)
+    return scored.object
   }
 
   /// `report.json` as text.
   public var jsonText: String { json.serialized(.indented) }
 
-  private var policyJSON: JSONValue {
+  var policyJSON: JSONValue {
     var policy = Members()
     policy.set("name", subject.policy.name)
     policy.set("limits", .object(JSONObject(subject.policy.limits.map { ($0.key.rawValue, $0.value) })))
@@ -48,7 +56,7 @@ extension VerificationReport {
     return policy.object
   }
 
-  private static func identity(_ model: ModelIdentity) -> JSONValue {
+  static func identity(_ model: ModelIdentity) -> JSONValue {
     var members = Members()
     members.set("path", model.path)
     members.set("layout", model.layout)
@@ -142,11 +150,43 @@ extension VerificationReport {
     return members.object
   }
 
-  private static func layer(_ layer: LayerError) -> JSONValue {
+  private func layer(_ layer: LayerError) -> JSONValue {
     var members = Members()
     members.set("layer", layer.layer)
     members.set("relative_error", layer.relativeError)
+    if heat.indices.contains(layer.layer) {
+      members.set("by_position", .array(heat[layer.layer].map { Members.number($0) }))
+    }
     return members.object
+  }
+
+  private static func suspect(_ suspect: Suspect) -> JSONValue {
+    var members = Members()
+    members.set("kind", suspect.kind.rawValue)
+    members.set("name", suspect.name)
+    members.set("layer", suspect.layer.map { .number(JSONNumber($0)) } ?? .null)
+    members.set("value", suspect.value)
+    members.set("typical", suspect.typical)
+    members.set("z", suspect.z)
+    members.set("explanation", suspect.explanation)
+    return members.object
+  }
+
+  private func window(_ window: WindowDrift) -> JSONValue {
+    var members = Members()
+    members.set("window", window.window)
+    members.set("tokens", window.tokens)
+    members.set("ln_ratio", window.lnRatio)
+    members.set("kld", window.kld)
+    members.set("top1", window.top1)
+    members.set("worst_position", window.worstPosition)
+    members.set("worst_drift", window.worstDrift)
+    if let text = excerpt(of: window) { members.set("excerpt", text) }
+    return members.object
+  }
+
+  func excerpt(of window: WindowDrift) -> String? {
+    subject.excerpts.first { $0.window == window.window }?.text
   }
 
   private static func tensor(_ tensor: TensorError) -> JSONValue {
@@ -175,7 +215,7 @@ extension VerificationReport {
     return members.object
   }
 
-  private var runJSON: JSONValue {
+  var runJSON: JSONValue {
     let run = subject.run
     var members = Members()
     members.set("seconds", run.seconds)
@@ -227,7 +267,7 @@ extension VerificationReport {
     return members.object
   }
 
-  private var textJSON: JSONValue {
+  var textJSON: JSONValue {
     var members = Members()
     members.set("characters", subject.text.characters)
     members.set("bytes", subject.text.utf8Bytes)

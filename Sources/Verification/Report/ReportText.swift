@@ -21,7 +21,7 @@ extension VerificationReport {
         ]
       }
     ).map { "  " + $0 }
-    for gate in judgement.gates where gate.outcome != .pass { lines.append("  \(gate.title): \(gate.explanation).") }
+    lines += gateLines.map { "  " + $0 }
     lines += ["", "figures"] + Self.aligned(figures.map { [$0.name, $0.value] }).map { "  " + $0 }
     for warning in warnings { lines.append("warning: \(warning)") }
     return lines.joined(separator: "\n") + "\n"
@@ -29,8 +29,7 @@ extension VerificationReport {
 
   /// `report.md`: short enough for a CI job's summary.
   public var markdown: String {
-    let mark = [Verdict.pass: "✅", .fail: "❌", .inconclusive: "❔", .none: "▫️"][verdict, default: ""]
-    var lines = ["## \(mark) llama-verify: \(verdict.word)", "", Self.escaped(headline), ""]
+    var lines = ["## \(verdict.mark) llama-verify: \(verdict.word)", "", Self.escaped(headline), ""]
     var facts: [(String, String)] = []
     if hasCandidate { facts.append(("Policy", policyLine)) }
     facts.append(("Base", Self.line(subject.base)))
@@ -57,53 +56,29 @@ extension VerificationReport {
       lines += ["", "| Layers that add most | Relative error |", "|---:|---:|"]
       lines += worst.map { "| \($0.layer) | \(Figure.significant($0.relativeError)) |" }
     }
-    return lines.joined(separator: "\n") + "\n"
+    return Self.bounded(lines)
   }
 
-  /// `junit.xml`: every gate is a test case; an undecided gate is a failure of type `inconclusive`, because a pipeline
-  /// must not go on from it.
-  public var junit: String {
-    let gates = judgement.gates
-    // A gate that was not evaluated has outcome `none` and counts as skipped.
-    let failures = gates.count { $0.outcome == .fail || $0.outcome == .inconclusive }
-    let skipped = gates.count { $0.outcome == .none }
-    let seconds = Figure.fixed(subject.run.seconds.isFinite ? subject.run.seconds : 0, 3)
-    let counts =
-      "tests=\"\(gates.count)\" failures=\"\(failures)\" errors=\"0\" skipped=\"\(skipped)\" time=\"\(seconds)\""
-    let name = hasCandidate ? "policy \(subject.policy.name)" : "perplexity"
-    var lines = ["<?xml version=\"1.0\" encoding=\"UTF-8\"?>", "<testsuites name=\"llama-verify\" \(counts)>"]
-    lines.append("  <testsuite name=\"\(Self.xml(name))\" \(counts)>")
-    lines.append("    <properties>")
-    var properties = [("verdict", verdict.rawValue), ("base", subject.base.path), ("base.digest", subject.base.digest)]
-    if let candidate = subject.candidate {
-      properties += [("candidate", candidate.path), ("candidate.digest", candidate.digest)]
+  /// What GitHub shows of a job's summary is limited to 1 MiB and of a comment to 65,536 characters; names of any length
+  /// must not push the verdict's page beyond.
+  static func bounded(_ lines: [String]) -> String {
+    var text = ""
+    for line in lines {
+      guard text.utf8.count + line.utf8.count < 60_000 else { return text + "\n…\n" }
+      text += line + "\n"
     }
-    for (name, value) in properties {
-      lines.append("      <property name=\"\(name)\" value=\"\(Self.xml(value))\"/>")
-    }
-    lines.append("    </properties>")
-    let suite = Self.xml("llama-verify.\(hasCandidate ? subject.policy.name : "perplexity")")
-    for gate in gates {
-      let open = "    <testcase classname=\"\(suite)\" name=\"\(Self.xml(gate.id))\" time=\"0\""
-      let text = "\(gate.title): \(gate.valueText) [\(gate.intervalText)], limit \(gate.limitText); \(gate.explanation)"
-      switch gate.outcome {
-      case .pass: lines += ["\(open)>", "      <system-out>\(Self.xml(text))</system-out>", "    </testcase>"]
-      case .fail, .inconclusive:
-        lines += [
-          "\(open)>", "      <failure type=\"\(gate.outcome.rawValue)\" message=\"\(Self.xml(text))\"/>",
-          "    </testcase>",
-        ]
-      case .none: lines += ["\(open)>", "      <skipped message=\"\(Self.xml(text))\"/>", "    </testcase>"]
-      }
-    }
-    lines += ["  </testsuite>", "</testsuites>"]
-    return lines.joined(separator: "\n") + "\n"
+    return text
   }
 }
 
 // MARK: - Parts of the texts
 
 extension VerificationReport {
+  /// Why gates that did not pass did not.
+  var gateLines: [String] {
+    judgement.gates.filter { $0.outcome != .pass }.map { "\($0.title): \($0.explanation)." }
+  }
+
   /// Time, memory and reading.
   var costLine: String {
     let run = subject.run
@@ -118,7 +93,7 @@ extension VerificationReport {
     return "\(subject.policy.name) (\(limits.joined(separator: ", "))\(digest))"
   }
 
-  private static func line(_ model: ModelIdentity) -> String {
+  static func line(_ model: ModelIdentity) -> String {
     "\(plain(model.path)) (\(model.layout), \(model.digest.prefix(24)))"
   }
 
@@ -207,7 +182,7 @@ extension VerificationReport {
   }
 
   /// Columns padded with spaces to equal width; the last one is not padded.
-  private static func aligned(_ rows: [[String]]) -> [String] {
+  static func aligned(_ rows: [[String]]) -> [String] {
     let columns = rows.map(\.count).max() ?? 0
     let widths = (0..<columns).map { column in rows.map { $0[column].count }.max() ?? 0 }
     return rows.map { row in
@@ -217,50 +192,5 @@ extension VerificationReport {
       let line = cells.joined(separator: "  ")
       return String(line.reversed().drop { $0 == " " }.reversed())
     }
-  }
-
-  /// Text for one line: control characters, which could move a terminal's cursor, are shown as their numbers.
-  static func plain(_ text: String) -> String {
-    var result = ""
-    for scalar in text.unicodeScalars {
-      if scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format {
-        result += "\\u{\(String(scalar.value, radix: 16))}"
-      } else {
-        result.unicodeScalars.append(scalar)
-      }
-    }
-    return result
-  }
-
-  /// Text inside a Markdown table cell: nothing in it is markup.
-  static func escaped(_ text: String) -> String {
-    var result = ""
-    for scalar in plain(text).unicodeScalars {
-      switch scalar {
-      case "<": result += "&lt;"
-      case ">": result += "&gt;"
-      case "&": result += "&amp;"
-      case "|", "*", "_", "`", "[", "]", "\\", "~", "#", "!": result += "\\\(scalar)"
-      default: result.unicodeScalars.append(scalar)
-      }
-    }
-    return result
-  }
-
-  /// Text inside an XML attribute or element; characters that XML 1.0 cannot hold become U+FFFD.
-  static func xml(_ text: String) -> String {
-    var result = ""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "<": result += "&lt;"
-      case ">": result += "&gt;"
-      case "&": result += "&amp;"
-      case "\"": result += "&quot;"
-      case "\t", "\n", "\r": result += "&#\(scalar.value);"
-      case _ where scalar.value < 0x20 || scalar.value == 0xFFFE || scalar.value == 0xFFFF: result += "\u{FFFD}"
-      default: result.unicodeScalars.append(scalar)
-      }
-    }
-    return result
   }
 }

@@ -57,6 +57,12 @@ public struct VerificationReport: Sendable {
   public let judgement: Judgement
   /// What a reader should know before trusting the figures.
   public let warnings: [String]
+  /// Layers and tensors that stand out, worst first; none for one model alone.
+  public let suspects: [Suspect]
+  /// The windows of the text that drift most, worst first; none for one model alone and when a score is not finite.
+  public let worstWindows: [WindowDrift]
+  /// Relative error of the residual stream, `[layers, stretches]`; empty where layers were not compared.
+  let heat: [[Double?]]
 
   public var verdict: Verdict { judgement.verdict }
   public var exitCode: Int32 { verdict.exitCode }
@@ -70,14 +76,22 @@ public struct VerificationReport: Sendable {
     self.subject = subject
     tokens = scores.count
     windows = scores.windowCount
+    suspects = Suspects.find(layers: subject.layers, tensors: subject.tensors)
+    heat =
+      scores.residuals.map { residuals in
+        (0..<residuals.layerCount).map { layer in
+          (0..<residuals.stretchCount).map { residuals.relativeError(layer: layer, stretch: $0) }
+        }
+      } ?? []
     if let failed = subject.prior.first(where: { $0.outcome == .fail }) {
-      (base, drift, warnings) = (nil, nil, [])
+      (base, drift, warnings, worstWindows) = (nil, nil, [], [])
       judgement = Judgement(gates: Self.gates(subject, stoppedBy: failed), alone: false)
       return
     }
     let finite = Self.finiteGate(scores, layers: subject.layers)
     guard finite.outcome == .pass else {
       (base, drift) = (nil, nil)
+      worstWindows = []
       judgement = Judgement(gates: subject.prior + [finite], alone: subject.candidate == nil)
       warnings = ["Scores are not finite, so no statistic was computed; the model or the run is broken."]
       return
@@ -86,6 +100,7 @@ public struct VerificationReport: Sendable {
     base = ModelFit(nll, windows: scores.windows, text: subject.text)
     guard scores.hasCandidate else {
       drift = nil
+      worstWindows = []
       judgement = Judgement(gates: [finite], alone: true)
       warnings = []
       return
@@ -93,6 +108,7 @@ public struct VerificationReport: Sendable {
     let drift = DriftStatistics(
       scores, base: nll, context: subject.scoring.context, text: subject.text, bootstrap: subject.bootstrap)
     self.drift = drift
+    worstWindows = WindowDrift.worst(of: scores)
     let judge = Judge(
       policy: subject.policy, drift: drift, layers: subject.layers, tensors: subject.tensors, tokens: scores.count,
       windows: scores.windowCount,
@@ -108,6 +124,8 @@ public struct VerificationReport: Sendable {
     }
     self.subject = subject
     (tokens, windows, base, drift, warnings) = (0, 0, nil, nil, [])
+    suspects = Suspects.find(layers: subject.layers, tensors: subject.tensors)
+    (heat, worstWindows) = ([], [])
     judgement = Judgement(gates: Self.gates(subject, stoppedBy: failed), alone: false)
   }
 

@@ -14,6 +14,7 @@ struct EvaluationText {
   private let counts: [Counts]
   private let path: String
   private let sha256: String
+  private let tokenizer: any Tokenizer
 
   private struct Counts {
     var characters = 0
@@ -35,6 +36,7 @@ struct EvaluationText {
     windows = all.windows.selecting(numbers)
     counts = numbers.map { all.counts[$0] }
     (remarks, tokenizerProblems, path, sha256) = (all.remarks, all.tokenizerProblems, all.path, all.sha256)
+    tokenizer = all.tokenizer
   }
 
   /// Texts are read whole.
@@ -80,6 +82,30 @@ struct EvaluationText {
     path = request.textPath
     sha256 = SHA256Sum.hexadecimal(of: bytes)
     self.remarks = remarks
+    self.tokenizer = tokenizer
+  }
+
+  /// Tokens shown before and behind the one that drifts most.
+  private static let excerptTokens = (before: 24, behind: 12)
+
+  /// The words around the token of a window that drifts most, which stands between brackets.
+  func excerpt(_ drift: WindowDrift) -> WindowExcerpt {
+    guard let number = windows.indices.firstIndex(of: drift.window) else {
+      return WindowExcerpt(window: drift.window, text: "")
+    }
+    let ids = windows.windows[number]
+    let at = min(max(drift.worstPosition, 0), ids.count - 1)
+    let first = max(0, at - Self.excerptTokens.before)
+    let end = min(ids.count, at + 1 + Self.excerptTokens.behind)
+    func text(_ range: Range<Int>) -> String {
+      String(decoding: ids[range].flatMap { tokenizer.bytes(of: $0) ?? [] }, as: UTF8.self)
+    }
+    // Tokens may be long, and a hostile tokenizer's very long.
+    let parts = [
+      String(text(first..<at).suffix(200)), String(text(at..<at + 1).prefix(100)),
+      String(text(at + 1..<end).prefix(100)),
+    ]
+    return WindowExcerpt(window: drift.window, text: "\(parts[0])⟦\(parts[1])⟧\(parts[2])")
   }
 
   /// - Parameter coverage: which bytes of the text its tokens stand for, where that is known.

@@ -148,6 +148,9 @@ struct LookedRun {
       policy: request.policy, policyDigest: request.policy.digest, bootstrap: BootstrapSettings(seed: request.seed))
     guard hasCandidate else { return subject }
     subject.prior = [PriorGate.integrity.gate(problems: inspection.damage(of: number))] + prior[number]
+    if request.showsExcerpts, let scores, scores.nonFinite.count == 0 {
+      subject.excerpts = WindowDrift.worst(of: scores).map { text.excerpt($0) }
+    }
     if let plan { subject.sequence = LookFacts(plan: plan, previous: looks[number]) }
     return subject
   }

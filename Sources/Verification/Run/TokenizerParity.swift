@@ -53,7 +53,9 @@ struct TokenizerParity {
     guard theirs != ids else { return }
     let index =
       zip(ids, theirs).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? min(ids.count, theirs.count)
-    problems[number].append("base and candidate tokenize \(what) differently from token \(index) on")
+    problems[number].append(
+      "base and candidate tokenize \(what) differently from token \(index) on"
+        + (problems[number].isEmpty ? " (--each-its-own-tokenizer compares per byte)" : ""))
   }
 
   private static func quoted(_ text: String) -> String {

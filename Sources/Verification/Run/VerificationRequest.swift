@@ -29,6 +29,8 @@ public struct VerificationRequest: Sendable {
   public var emulation: ActivationEmulation?
   public var threads: Int
   public var maximumMemory: UInt64
+  /// Whether reports may show a few words of the text, where it drifts most.
+  public var showsExcerpts = true
 
   public init(
     base: Checkpoint, candidates: [Checkpoint], textPath: String, policy: Policy = .fp8, context: Int = 512,
@@ -70,6 +72,12 @@ public struct VerificationResult: Sendable {
   public let scores: TokenScores
   /// What the user should know about the input.
   public let remarks: [String]
+
+  public init(report: VerificationReport, scores: TokenScores, remarks: [String] = []) {
+    self.report = report
+    self.scores = scores
+    self.remarks = remarks
+  }
 }
 
 /// The memory budget does not hold even one window.
