@@ -46,15 +46,15 @@ def evidence(path):
         window = range(first, first + count)
         first += count
         sizes.append(count)
-        drift.append(round(sum(candidate[t] - base[t] for t in window), 6))
-        divergence.append(round(sum(kld[t] for t in window), 6))
+        drift.append(round(1e6 * sum(candidate[t] - base[t] for t in window)))
+        divergence.append(round(1e6 * sum(kld[t] for t in window)))
     return sizes, drift, divergence
 
 
 def main(out):
     programs = ROOT / ".build" / "release"
     model = ROOT / "Tests" / "Fixtures" / "tiny"
-    document = {"commit": COMMIT, "context": CONTEXT, "candidates": {}}
+    document = {"commit": COMMIT, "context": CONTEXT}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "text").write_bytes(text())
@@ -64,8 +64,10 @@ def main(out):
                 [programs / "llama-verify", "--quiet", model, folder / kind, "--text", folder / "text", "--context",
                  str(CONTEXT), "--report", folder / f"{kind}-report"], check=False, stdout=subprocess.DEVNULL)
             sizes, drift, divergence = evidence(folder / f"{kind}-report" / "tokens.bin")
-            document["sizes"] = sizes
-            document["candidates"][kind] = {"drift": drift, "kld": divergence}
+            document["last_window"] = sizes[-1]
+            document[f"{kind}_drift"] = drift
+            if kind == "int4":
+                document["int4_kld"] = divergence
     pathlib.Path(out).write_text(json.dumps(document, separators=(",", ":")) + "\n")
 
 
