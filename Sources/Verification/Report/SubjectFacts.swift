@@ -1,4 +1,5 @@
 public import ByteIO
+internal import Checkpoints
 
 extension VerificationReport.Subject {
   static let factsSchema = "llama-verify-evidence/1"
@@ -27,6 +28,14 @@ extension VerificationReport.Subject {
     bootstrap.set("replicates", self.bootstrap.replicates)
     top.set("bootstrap", bootstrap.object)
     if let sequence { top.set("sequence", sequence.facts) }
+    if let share {
+      top.set(
+        "part",
+        [
+          "index": .number(JSONNumber(share.part.index)), "count": .number(JSONNumber(share.part.count)),
+          "windows": .number(JSONNumber(share.windows)),
+        ])
+    }
     if !prior.isEmpty { top.set("prior", .array(prior.map(\.facts))) }
     top.set("run", run.facts)
     top.set(
@@ -79,6 +88,16 @@ extension VerificationReport.Subject {
       policy: try Policy(parsing: Array(policy.utf8), file: "facts.policy"),
       policyDigest: try top.optionalString("policy_sha256"),
       bootstrap: BootstrapSettings(seed: seed, replicates: replicates))
+    if facts["part"] != nil {
+      let part = try top.member("part")
+      guard let share = WorkPart(try part.count("index"), of: try part.count("count")) else {
+        throw ParseFailure("no such part", item: "facts.part")
+      }
+      // Windows are 32 bits wide in the table.
+      let windows = try part.count("windows")
+      guard windows <= UInt32.max else { throw ParseFailure("\(windows) windows", item: "facts.part.windows") }
+      self.share = WindowShare(share, of: windows)
+    }
     if facts["prior"] != nil {
       for gate in try top.list("prior") { prior.append(try Gate(prior: gate)) }
     }

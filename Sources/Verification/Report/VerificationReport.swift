@@ -23,6 +23,8 @@ public struct VerificationReport: Sendable {
     public var bootstrap: BootstrapSettings
     /// The look at growing data that this is; nil where all windows were scored at once.
     public var sequence: LookFacts?
+    /// The share of the text that was scored; nil for all of what was asked for.
+    public var share: WindowShare?
     /// The gates that were tested before the scores, in order.
     public var prior: [Gate] = []
     /// Of the text's windows that drift most; empty where nobody asked.

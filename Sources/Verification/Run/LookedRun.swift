@@ -10,6 +10,7 @@ internal import Tensors
 struct LookedRun {
   private let request: VerificationRequest
   private let text: EvaluationText
+  private let share: WindowShare?
   private let check: @Sendable () throws -> Void
   private let progress: VerificationRequest.Progress
   /// Nil when all windows are scored at once.
@@ -44,7 +45,8 @@ struct LookedRun {
     progress: @escaping VerificationRequest.Progress
   ) {
     self.request = request
-    self.text = request.part.map { text.selecting($0.numbers(of: text.windows.windows.count)) } ?? text
+    share = request.part.map { WindowShare($0, of: text.windows.windows.count) }
+    self.text = share.map { text.selecting($0.numbers) } ?? text
     self.check = check
     self.progress = progress
     plan =
@@ -146,6 +148,7 @@ struct LookedRun {
       scoring: ScoringProtocol(request.rule, context: request.context), layers: scores?.residuals?.layerErrors ?? [],
       tensors: hasCandidate ? inspection.errors(of: number) : [], run: runFacts(tokens: scores?.count ?? 0),
       policy: request.policy, policyDigest: request.policy.digest, bootstrap: BootstrapSettings(seed: request.seed))
+    subject.share = share
     guard hasCandidate else { return subject }
     subject.prior = [PriorGate.integrity.gate(problems: inspection.damage(of: number))] + prior[number]
     if request.showsExcerpts, let scores, scores.nonFinite.count == 0 {

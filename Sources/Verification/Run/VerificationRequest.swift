@@ -20,7 +20,7 @@ public struct VerificationRequest: Sendable {
   /// Look at growing parts of these windows and stop once the policy decides. See `GroupSequential`.
   public var stopsWhenDecided = false
   /// Which share of these windows is scored; nil for all.
-  public var part: WindowPart?
+  public var part: WorkPart?
   /// Of the bootstrap and of the order in which `stopsWhenDecided` takes windows.
   public var seed: UInt64 = 1
   /// How matrix products are computed.
@@ -108,7 +108,13 @@ extension VerificationRequest {
   public func runAll(
     checkCancellation: @escaping @Sendable () throws -> Void = {}, progress: @escaping Progress = { _, _, _ in }
   ) throws -> [VerificationResult] {
-    var run = LookedRun(self, text: try EvaluationText(self), check: checkCancellation, progress: progress)
+    let text = try EvaluationText(self)
+    if let part, part.index >= text.windows.windows.count {
+      throw ParseFailure(
+        "the text has \(text.windows.windows.count) windows: nothing is left for part \(part)", file: textPath,
+        advice: "divide it into fewer parts")
+    }
+    var run = LookedRun(self, text: text, check: checkCancellation, progress: progress)
     return try run.results()
   }
 }
