@@ -38,6 +38,17 @@ import Verification
     #expect(try parse(canonical) == yaml)
   }
 
+  /// Figures of known conversions of the trained models (README, the table of 4-bit methods, and `Policy.fp8`).
+  @Test("the built-in limits lie between conversions known to be good and those of the next fewer bits")
+  func calibration() throws {
+    #expect(Policy.builtIn.map(\.name) == ["fp8", "int4", "smoke", "lossless"])
+    for (good, poor, policy) in [(5.4e-4, 8.1e-3, Policy.fp8), (8.1e-3, 0.1, .int4)] {
+      let limit = try #require(policy.maximumKLDMean)
+      #expect(limit > 5 * good && limit < poor)
+    }
+    #expect(Policy.fp8.sampledLimitCount == 5 && Policy.int4.sampledLimitCount == 5)
+  }
+
   @Test func builtIn() throws {
     #expect(Policy.named("fp8")?.maximumRatio == 1.01)
     #expect(Policy.named("lossless")?.exact == true)
@@ -153,7 +164,7 @@ import Verification
     #expect(isClose(gate.marginInStandardErrors, distance / error, 1e-4))
   }
 
-  @Test("a model against itself passes both built-in policies", arguments: Policy.builtIn, [[20], [16, 9, 12]])
+  @Test("a model against itself passes the built-in policies", arguments: Policy.builtIn, [[20], [16, 9, 12]])
   func itself(_ policy: Policy, _ sizes: [Int]) {
     let report = Sample.report(Sample.identical(sizes: sizes), policy: policy)
     #expect(report.verdict == .pass && report.drift?.ratio == 1 && report.drift?.kld.max == 0)
