@@ -1,4 +1,5 @@
 internal import Conversion
+internal import Llama
 internal import Verification
 
 extension TargetType {
