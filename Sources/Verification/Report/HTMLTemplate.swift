@@ -42,7 +42,7 @@ enum HTMLTemplate {
     <tbody>
     {{#gates}}<tr><td><strong>{{title}}</strong><br><small>{{explanation}}</small></td>
     <td><span class="chip {{class}}"><span aria-hidden="true">{{symbol}}</span> {{outcome}}</span></td>
-    <td class="n" data-label="Value">{{value}}</td><td class="n" data-label="95 % bounds">{{interval}}</td>
+    <td class="n" data-label="Value">{{value}}</td><td class="n" data-label="Bounds">{{interval}}</td>
     <td class="n" data-label="Limit">{{limit}}</td><td class="n" data-label="Margin">{{margin}}</td>
     <td>{{{bulletSVG}}}</td></tr>
     {{/gates}}</tbody></table></div>
