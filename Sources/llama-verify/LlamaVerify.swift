@@ -92,6 +92,11 @@ struct Verify: ParsableCommand {
   )
   var report: String?
   @Flag(name: .customLong("no-excerpts"), help: "Keep words of the text out of reports.") var hidesExcerpts = false
+  @Flag(
+    help:
+      "Find the tensors that make the candidate drift: the base's are put in their place, group by group, over --tokens tokens (4096 when absent). Each test is a forward pass of the candidate; one culprit takes about 2 · log2(layers) + 7 of them, and the most that it can be is said before."
+  )
+  var bisect = false
   @Option(
     help:
       "Do not judge: collect the importance matrix of BASE on the text into this new file, for llama-convert --imatrix and llama.cpp."
@@ -113,6 +118,11 @@ struct Verify: ParsableCommand {
         throw ValidationError("--text is needed; only two models under --policy lossless are compared without")
       }
       guard report == nil else { throw ValidationError("--report needs --text: without scores there is no report") }
+    }
+    if bisect
+      && (candidates.count != 1 || eachItsOwnTokenizer || untilDecided || part != nil || text == nil && chat == nil)
+    {
+      throw ValidationError("--bisect takes one candidate, and --text or --chat, all of it in this process and at once")
     }
     if imatrix != nil && (!candidates.isEmpty || report != nil || text == nil && chat == nil) {
       throw ValidationError("--imatrix takes one model and --text or --chat, and makes no report")
@@ -162,6 +172,7 @@ struct Verify: ParsableCommand {
       let models = [request.base] + request.candidates
       request.showsExcerpts = !hidesExcerpts
       (request.stopsWhenDecided, request.seed, request.part) = (untilDecided, seed, part?.part)
+      request.bisects = bisect
       try emulate?.check(models)
       for note in models.flatMap(\.notes) { console.remark("warning: \(note)") }
       if let imatrix { return try collect(request, into: imatrix, console, interruption, line) }

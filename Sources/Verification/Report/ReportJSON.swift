@@ -32,6 +32,7 @@ extension VerificationReport {
     if hasCandidate {
       top.set("suspects", .array(suspects.map(Self.suspect)))
       top.set("worst_windows", .array(worstWindows.map(window)))
+      if let bisection = subject.bisection { top.set("bisect", bisection.json) }
     }
     return top.object
   }

@@ -23,6 +23,8 @@ extension VerificationReport {
     ).map { "  " + $0 }
     lines += gateLines.map { "  " + $0 }
     lines += ["", "figures"] + Self.aligned(figures.map { [$0.name, $0.value] }).map { "  " + $0 }
+    lines += suspectLines
+    if let bisection = subject.bisection { lines += bisection.lines }
     for warning in warnings { lines.append("warning: \(warning)") }
     return lines.joined(separator: "\n") + "\n"
   }
@@ -51,10 +53,12 @@ extension VerificationReport {
     for warning in warnings { lines.append("- ⚠️ \(Self.escaped(warning))") }
     lines += ["", "| Figure | Value |", "|---|---|"]
     lines += figures.map { "| \($0.name) | \(Self.escaped($0.value)) |" }
-    let worst = worstLayers
-    if !worst.isEmpty {
-      lines += ["", "| Layers that add most | Relative error |", "|---:|---:|"]
-      lines += worst.map { "| \($0.layer) | \(Figure.significant($0.relativeError)) |" }
+    if !suspects.isEmpty {
+      lines += ["", "**Suspects**", ""]
+      lines += suspects.map { "- \(Self.escaped($0.name)): \(Self.escaped($0.explanation))" }
+    }
+    if let bisection = subject.bisection {
+      lines += ["", "**Bisection**", "", Self.escaped(bisection.sentence)]
     }
     return Self.bounded(lines)
   }
@@ -169,16 +173,9 @@ extension VerificationReport {
     return [("as llama.cpp prints it", texts.joined(separator: " → "))]
   }
 
-  /// The five layers that add most to the error of the residual stream, worst first. Errors accumulate, so a layer is
-  /// judged by its increase over the one before.
-  var worstLayers: [LayerError] {
-    var previous = 0.0
-    var steps: [(layer: LayerError, step: Double)] = []
-    for layer in subject.layers where layer.relativeError.isFinite {
-      steps.append((layer, layer.relativeError - previous))
-      previous = layer.relativeError
-    }
-    return steps.sorted { $0.step > $1.step }.prefix(5).filter { $0.step > 0 }.map(\.layer)
+  private var suspectLines: [String] {
+    if suspects.isEmpty { return [] }
+    return ["", "suspects"] + Self.aligned(suspects.map { [Self.plain($0.name), $0.explanation] }).map { "  " + $0 }
   }
 
   /// Columns padded with spaces to equal width; the last one is not padded.

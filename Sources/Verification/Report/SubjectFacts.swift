@@ -46,6 +46,7 @@ extension VerificationReport.Subject {
         "excerpts",
         .array(excerpts.map { ["window": .number(JSONNumber($0.window)), "text": .string($0.text)] }))
     }
+    if let bisection { top.set("bisect", bisection.json) }
     return top.object
   }
 
@@ -102,6 +103,7 @@ extension VerificationReport.Subject {
       for gate in try top.list("prior") { prior.append(try Gate(prior: gate)) }
     }
     if facts["sequence"] != nil { sequence = try LookFacts(top.member("sequence"), policy: self.policy) }
+    if facts["bisect"] != nil { bisection = try Bisection(top.member("bisect")) }
     if facts["excerpts"] != nil {
       for excerpt in try top.list("excerpts") {
         excerpts.append(WindowExcerpt(window: try excerpt.count("window"), text: try excerpt.string("text")))
@@ -227,7 +229,7 @@ extension RunFacts {
 }
 
 /// Members of an object of the facts, each with the kind of value that it must have.
-private struct SubjectReader {
+struct SubjectReader {
   let value: JSONValue
   let path: String
 
@@ -283,6 +285,11 @@ private struct SubjectReader {
   /// A double; JSON has no names for those that are not finite.
   static func spelled(_ value: Double) -> JSONValue {
     value.isFinite ? .number(JSONNumber(value)) : .string(value.isNaN ? "nan" : value > 0 ? "infinity" : "-infinity")
+  }
+
+  /// Nil for null and for a member that is not there.
+  func optionalNumber(_ key: String) throws(ParseFailure) -> Double? {
+    value[key] == nil || value[key] == .null ? nil : try spelledNumber(key)
   }
 
   func spelledNumber(_ key: String) throws(ParseFailure) -> Double {

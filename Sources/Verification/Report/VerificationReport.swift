@@ -29,6 +29,8 @@ public struct VerificationReport: Sendable {
     public var prior: [Gate] = []
     /// Of the text's windows that drift most; empty where nobody asked.
     public var excerpts: [WindowExcerpt] = []
+    /// Which tensors explain the drift; nil where nobody asked.
+    public var bisection: Bisection?
 
     public init(
       base: ModelIdentity, candidate: ModelIdentity?, text: TextFacts, scoring: ScoringProtocol,

@@ -127,8 +127,13 @@ struct LookedRun {
     let hasCandidate = !request.candidates.isEmpty
     for number in open {
       guard let scores = scores[number] else { continue }
-      let report = VerificationReport(
-        try subject(number, inspection, text: facts, scores: scores), scores: scores)
+      var subject = try subject(number, inspection, text: facts, scores: scores)
+      if request.bisects {
+        subject.bisection = try request.bisection(
+          text.windows, differing: inspection.differing(from: number), check: check
+        ) { [progress] in progress("bisect", $0, $1) }
+      }
+      let report = VerificationReport(subject, scores: scores)
       let isLast = look + 1 == plan?.sizes.count ?? 1
       if !isLast, hasCandidate, report.verdict == .inconclusive {
         if let made = report.look { looks[number].append(made) }

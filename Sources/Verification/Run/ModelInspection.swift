@@ -151,6 +151,12 @@ final class ModelInspection: Sendable {
     )
   }
 
+  /// Tensors of the base that a candidate has with other values, or not at all.
+  func differing(from number: Int) -> Set<TensorRole> {
+    let ratios = found.withLock { $0.ratios[number] }
+    return Set(base.tensors.map(\.role).filter { ratios[$0] != .infinity })
+  }
+
   /// In model order; tensors that both models have in the same shape.
   /// - Parameter number: of the candidate.
   func errors(of number: Int) -> [TensorError] {

@@ -31,6 +31,8 @@ public struct VerificationRequest: Sendable {
   public var maximumMemory: UInt64
   /// Whether reports may show a few words of the text, where it drifts most.
   public var showsExcerpts = true
+  /// Whether the tensors that explain the drift are searched for behind the forward pass; of one candidate.
+  public var bisects = false
 
   public init(
     base: Checkpoint, candidates: [Checkpoint], textPath: String, policy: Policy = .fp8, context: Int = 512,
@@ -108,6 +110,7 @@ extension VerificationRequest {
   public func runAll(
     checkCancellation: @escaping @Sendable () throws -> Void = {}, progress: @escaping Progress = { _, _, _ in }
   ) throws -> [VerificationResult] {
+    precondition(!bisects || candidates.count == 1, "one candidate is bisected")
     let text = try EvaluationText(self)
     if let part, part.index >= text.windows.windows.count {
       throw ParseFailure(
