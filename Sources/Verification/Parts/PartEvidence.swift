@@ -52,7 +52,7 @@ public struct PartEvidence: Sendable {
     scores = evidence.scores
     self.share = share
     self.path = path
-    let expected = isStopped ? 0 : share.numbers.count
+    let expected = isStopped ? 0 : share.count
     guard scores.windowCount == expected else {
       throw ParseFailure("part \(share.part) holds \(scores.windowCount) windows, expected \(expected)")
     }

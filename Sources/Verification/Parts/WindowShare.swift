@@ -12,6 +12,9 @@ public struct WindowShare: Sendable, Equatable {
     self.windows = windows
   }
 
+  /// How many windows the part has.
+  package var count: Int { part.index < windows ? (windows - 1 - part.index) / part.count + 1 : 0 }
+
   /// The part's windows, by their numbers among those that are taken, ascending.
   package var numbers: [Int] { Array(stride(from: part.index, to: windows, by: part.count)) }
 }

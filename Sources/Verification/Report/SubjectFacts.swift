@@ -153,7 +153,7 @@ extension Gate {
 
 extension LookFacts {
   /// Windows of a plan that is read from a file.
-  private static let maximumWindows = 1 << 24
+  private static let maximumWindows = 1 << 20
 
   fileprivate var facts: JSONValue {
     let looks: [JSONValue] = previous.map { look in
