@@ -53,8 +53,8 @@ struct SequentialRunTests {
 
   @Test("undecided to the end: the looks come to the figures of one run over the same tokens")
   func all() throws {
-    // FP8 moves this model's perplexity by 0.008 %: a limit on that spot cannot be decided.
-    let tight = try policy("1.0001")
+    // On 64 windows of this text FP8 moves the perplexity by −0.065 % ± 0.045 %: a limit near that spot cannot be decided.
+    let tight = try policy("0.9995")
     let outcome = try run(.verify, [tiny, fp8, "--policy", tight, "--until-decided", "--max-tokens", "8000"] + windows)
     #expect(outcome.status == 2, "\(outcome.stderr)")
     let report = try #require(outcome.json)
