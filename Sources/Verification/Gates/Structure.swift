@@ -25,6 +25,13 @@ enum Structure {
     return differences
   }
 
+  /// Whether every tensor of the base is in the candidate with the same shape: then the candidate can be run with the base's
+  /// tensors in it, whatever its configuration says.
+  static func hasSameShapes(_ base: Checkpoint, _ candidate: Checkpoint) -> Bool {
+    base.tensors.allSatisfy { candidate.tensor($0.role)?.shape == $0.shape }
+      && base.configuration.vocabularySize == candidate.configuration.vocabularySize
+  }
+
   /// The lines that the digest of a configuration covers: the same fields in the same order for every model.
   private static func fields(_ configuration: LlamaConfiguration) -> [(name: String, value: String)] {
     configuration.canonicalText.split(separator: "\n").map { line in

@@ -16,7 +16,7 @@ extension VerificationReport {
     lines += Self.aligned(
       judgement.gates.map {
         [
-          $0.outcome.word, $0.title, $0.valueText, "[\($0.intervalText)]", $0.limitText,
+          $0.word, $0.title, $0.valueText, "[\($0.intervalText)]", $0.limitText,
           $0.marginInStandardErrors == nil ? "" : "margin \($0.marginText)",
         ]
       }
@@ -43,11 +43,11 @@ extension VerificationReport {
     lines += ["", "| Gate | Outcome | Value | Bounds | Limit | Margin |", "|---|---|---:|:---:|---:|---:|"]
     for gate in judgement.gates {
       lines.append(
-        "| \(gate.title) | \(gate.outcome.word) | \(gate.valueText) | \(gate.intervalText) | \(gate.limitText) | "
+        "| \(gate.title) | \(gate.word) | \(gate.valueText) | \(gate.intervalText) | \(gate.limitText) | "
           + "\(gate.marginText) |")
     }
     lines.append("")
-    for gate in judgement.gates where gate.outcome != .pass {
+    for gate in judgement.gates where gate.outcome != .pass && gate.word != "NOT RUN" {
       lines.append("- **\(gate.title)**: \(Self.escaped(gate.explanation)).")
     }
     for warning in warnings { lines.append("- ⚠️ \(Self.escaped(warning))") }

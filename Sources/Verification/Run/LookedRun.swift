@@ -86,7 +86,11 @@ struct LookedRun {
       }
       if prior[number].contains(where: { $0.outcome == .fail }) {
         let inspection = try inspected()
-        let report = VerificationReport(stopped: try subject(number, inspection, text: text.facts, scores: nil))
+        var subject = try subject(number, inspection, text: text.facts, scores: nil)
+        if request.bisects, text.tokenizerProblems[number].isEmpty, Structure.hasSameShapes(request.base, candidate) {
+          subject.bisection = try bisection(number, inspection)
+        }
+        let report = VerificationReport(stopped: subject)
         found[number] = VerificationResult(
           report: report, scores: TokenScores(hasCandidate: true), remarks: text.remarks)
       }
@@ -128,11 +132,7 @@ struct LookedRun {
     for number in open {
       guard let scores = scores[number] else { continue }
       var subject = try subject(number, inspection, text: facts, scores: scores)
-      if request.bisects {
-        subject.bisection = try request.bisection(
-          text.windows, differing: inspection.differing(from: number), check: check
-        ) { [progress] in progress("bisect", $0, $1) }
-      }
+      if request.bisects { subject.bisection = try bisection(number, inspection) }
       let report = VerificationReport(subject, scores: scores)
       let isLast = look + 1 == plan?.sizes.count ?? 1
       if !isLast, hasCandidate, report.verdict == .inconclusive {
@@ -140,6 +140,12 @@ struct LookedRun {
       } else if isLast || hasCandidate {
         found[number] = VerificationResult(report: report, scores: scores, remarks: text.remarks)
       }
+    }
+  }
+
+  private func bisection(_ number: Int, _ inspection: ModelInspection) throws -> Bisection {
+    try request.bisection(text.windows, differing: inspection.differing(from: number), check: check) {
+      progress("bisect", $0, $1)
     }
   }
 
