@@ -86,8 +86,11 @@ struct Convert: ParsableCommand {
   var dryRun = false
   @Option(help: "Before publication, judge the candidate's perplexity drift against IN on this text.")
   var verify: String?
-  @Option(help: "Policy of --verify: \(Policy.builtIn.map(\.name).joined(separator: ", ")), or a YAML or JSON file.")
-  var policy: String = "fp8"
+  @Option(
+    help:
+      "Policy of --verify: \(Policy.builtIn.map(\.name).joined(separator: ", ")), or a YAML or JSON file. The one that suits --to when absent."
+  )
+  var policy: String?
   @OptionGroup(title: "Unfinished work and parts") var work: WorkOptions
   @OptionGroup(title: "General") var shared: SharedOptions
 
@@ -103,6 +106,8 @@ struct Convert: ParsableCommand {
       }
     }
   }
+
+  private var policyName: String { policy ?? (to ?? .unchanged).matchingPolicy.name }
 
   func validate() throws {
     if let tensorParallel, tensorParallel < 1 { throw ValidationError("--tp must be positive") }
@@ -246,7 +251,8 @@ struct Convert: ParsableCommand {
   ) throws -> ConversionRecord.Verification? {
     guard let verify else { return nil }
     let request = VerificationRequest(
-      base: checkpoint, candidate: try Checkpoint(path: staged), textPath: verify, policy: try Policy(argument: policy),
+      base: checkpoint, candidate: try Checkpoint(path: staged), textPath: verify,
+      policy: try Policy(argument: policyName),
       threads: shared.threads, maximumMemory: shared.maximumMemory.bytes)
     let result = try request.run(checkCancellation: { try interruption.check() }) {
       line.update($0, done: $1, total: $2, unit: .layers)
@@ -256,7 +262,8 @@ struct Convert: ParsableCommand {
     let report = result.report
     guard report.verdict == .pass else {
       try console.result(shared.json ? report.jsonText : report.summary)
-      console.error("the verdict under policy \(policy) is \(report.verdict.rawValue): the candidate was not published")
+      console.error(
+        "the verdict under policy \(policyName) is \(report.verdict.rawValue): the candidate was not published")
       throw ExitCodeCarrier(report.verdict == .fail ? .gateFailed : .inconclusive)
     }
     return ConversionRecord.Verification(entry: report.recordEntry, line: report.line)
