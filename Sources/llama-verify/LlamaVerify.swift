@@ -102,9 +102,15 @@ struct Verify: ParsableCommand {
       "Do not judge: collect the importance matrix of BASE on the text into this new file, for llama-convert --imatrix and llama.cpp."
   )
   var imatrix: String?
+  @Flag(
+    help:
+      "Plant known faults of converters in MODEL (BASE), one at a time and in memory only, and see whether each is flagged; --text is optional."
+  )
+  var selfTest = false
   @OptionGroup(title: "General") var shared: SharedOptions
 
   func validate() throws {
+    if selfTest { try validateSelfTest() }
     guard (2...1 << 20).contains(context ?? 512) else {
       throw ValidationError("--context must be between 2 and 1048576")
     }
@@ -113,7 +119,7 @@ struct Verify: ParsableCommand {
     }
     guard text == nil || chat == nil else { throw ValidationError("--text and --chat are two ways; give one of them") }
     guard chat == nil || rule == .windows else { throw ValidationError("--chat has no --protocol") }
-    if text == nil && chat == nil {
+    if text == nil && chat == nil && !selfTest {
       guard policy == Policy.lossless.name, candidates.count == 1 else {
         throw ValidationError("--text is needed; only two models under --policy lossless are compared without")
       }
@@ -159,6 +165,7 @@ struct Verify: ParsableCommand {
       let interruption = Interruption()
       interruption.listen()
       let policy = try Policy(argument: policy)
+      if selfTest { return try runSelfTest(policy, console, interruption) }
       guard let text = text ?? chat else { return try compareDigests(console, interruption) }
       let line = ProgressLine(console: console)
       defer { line.finish() }

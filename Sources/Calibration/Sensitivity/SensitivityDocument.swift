@@ -47,7 +47,9 @@ extension SensitivityTable {
     }
     var units: [Unit] = []
     for unit in try reader.list("units") { units.append(try Unit(unit, windows: sizes.count)) }
-    guard !units.isEmpty else { throw ParseFailure("the table has no units") }
+    guard (1...Self.largestUnitCount).contains(units.count) else {
+      throw ParseFailure("the table has \(units.count) units, expected 1 to \(Self.largestUnitCount)")
+    }
     self.init(
       model: try reader.member("model").text("name"), digest: document["model"]?["digest"]?.string,
       text: Text(
@@ -58,6 +60,13 @@ extension SensitivityTable {
         method: try reader.word("method", IntegerMethod.init(rawValue:)),
         groupSize: document["group_size"]?.integer), units: units)
   }
+
+  /// Linears of the deepest model.
+  private static let largestUnitCount = 1 << 14
+  /// Weights of a unit, far above the largest layer's: sums over all units fit an integer.
+  fileprivate static let largestWeightCount = 1 << 48
+  /// Of any figure: sums and products of figures stay finite.
+  fileprivate static let largestFigure = 1e15
 
   fileprivate static func size(_ size: Int?) -> JSONValue { size.map { .number(JSONNumber($0)) } ?? .null }
 }
@@ -82,8 +91,10 @@ extension SensitivityTable.Unit {
     self.init(
       name: try reader.text("name"), layer: try reader.integer("layer"), modules: modules,
       weights: try reader.integer("weights"), bitsPerWeight: try reader.positive("bits_per_weight"), drifts: drifts)
-    guard weights > 0, !modules.isEmpty, layer >= 0 else {
-      throw ParseFailure("a unit has no weights, no modules or no layer", item: name)
+    guard (1...SensitivityTable.largestWeightCount).contains(weights), !modules.isEmpty, layer >= 0 else {
+      throw ParseFailure(
+        "a unit has \(weights) weights, \(modules.count) modules and layer \(layer); expected 1 to "
+          + "\(SensitivityTable.largestWeightCount) weights, modules, and a layer from 0 on", item: name)
     }
   }
 }
@@ -107,8 +118,8 @@ extension SensitivityTable.Drift {
       throw ParseFailure("nll_per_window has \(sums.count) sums for \(windows) windows")
     }
     let error = reader.value["ln_ratio_se"]?.double
-    guard error.map({ $0 >= 0 && $0.isFinite }) ?? true else {
-      throw ParseFailure("ln_ratio_se is negative or no finite number")
+    guard error.map({ (0...SensitivityTable.largestFigure).contains($0) }) ?? true else {
+      throw ParseFailure("ln_ratio_se is negative or no number up to \(SensitivityTable.largestFigure)")
     }
     self.init(
       type: try reader.word("type", LinearType.init(rawValue:)),
@@ -135,11 +146,13 @@ private struct Reader {
   func integer(_ key: String) throws(ParseFailure) -> Int { try found(key, { $0.integer }, "integer") }
 
   func number(_ key: String) throws(ParseFailure) -> Double {
-    try found(key, { $0.double.flatMap { $0.isFinite ? $0 : nil } }, "finite number")
+    let limit = SensitivityTable.largestFigure
+    return try found(key, { $0.double.flatMap { abs($0) <= limit ? $0 : nil } }, "number up to \(limit)")
   }
 
   func positive(_ key: String) throws(ParseFailure) -> Double {
-    try found(key, { $0.double.flatMap { $0.isFinite && $0 > 0 ? $0 : nil } }, "positive number")
+    let limit = SensitivityTable.largestFigure
+    return try found(key, { $0.double.flatMap { $0 > 0 && $0 <= limit ? $0 : nil } }, "positive number up to \(limit)")
   }
 
   func list(_ key: String) throws(ParseFailure) -> [Reader] { try found(key, { $0.array?.map(Reader.init) }, "list") }
