@@ -168,7 +168,8 @@ let package = Package(
     .testTarget(
       name: "CommandLineTests",
       dependencies: [
-        "llama-convert", "llama-verify", "CommandLineSupport", "Checkpoints", "Kernels", "Support", argumentParser,
+        "llama-convert", "llama-verify", "CommandLineSupport", "Checkpoints", "ByteIO", "Kernels", "Support",
+        argumentParser, yams,
       ],
       swiftSettings: base),
   ],

@@ -14,6 +14,20 @@ if [ "$(uname -sm)" = "Linux x86_64" ] && command -v apt-get >/dev/null 2>&1 && 
   fi
 fi
 
+# Slurm of one node on loopback, for the parts of conversions; without it their test is skipped. Debian starts no daemons
+# that have no configuration.
+if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && ! command -v slurmctld >/dev/null 2>&1; then
+  echo "interop: installing slurm-wlm, munge and strace" >&2
+  apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge strace >/dev/null || true
+fi
+
+# Reports are looked at in a headless browser; where there is none, that test is skipped.
+if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && ! command -v chromium >/dev/null 2>&1; then
+  echo "interop: installing chromium" >&2
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } ||
+    echo "interop: chromium cannot be installed; the check of report.html will be skipped" >&2
+fi
+
 if [ -f "$stamp" ] && cmp -s "$requirements" "$stamp"; then exit 0; fi
 if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
   echo "interop: Python 3.11 or later is needed, for the pinned NumPy" >&2

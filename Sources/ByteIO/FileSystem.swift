@@ -162,6 +162,32 @@ public enum FileSystem {
     }
   }
 
+  /// Creates a file that has all of its bytes from the moment its name is there, for processes that all may be the first.
+  /// - Returns: false, with nothing done, when the name is taken.
+  public static func writeExclusively(_ bytes: [UInt8], to path: String) throws(FileFailure) -> Bool {
+    // Part of the name of whoever writes: the others are at it too, on other machines with the same numbers perhaps.
+    let temporary = "\(path).\(UInt64.random(in: 0...UInt64.max))"
+    defer { try? remove(temporary) }
+    try write(bytes, toNew: temporary)
+    if link(temporary, path) != 0 {
+      let code = errno
+      if code == EEXIST { return false }
+      // No hard links here: the check and the renaming are two steps then.
+      guard code == EPERM || code == EOPNOTSUPP || code == ENOSYS || code == EMLINK else {
+        throw FileFailure(path: path, operation: "create", errno: code)
+      }
+      if nameIsTaken(path) { return false }
+      try rename(temporary, to: path, replacing: true)
+    }
+    try synchronizeDirectory(parent(of: path))
+    return true
+  }
+
+  /// - Throws: `FileFailure`, of kind `.exists` when something is in the directory.
+  public static func removeEmptyDirectory(_ path: String) throws(FileFailure) {
+    guard rmdir(path) == 0 else { throw FileFailure(path: path, operation: "remove", errno: errno) }
+  }
+
   /// The directory part of a path; `.` for a bare name.
   public static func parent(of path: String) -> String {
     let trimmed = trimmingSlashes(path)

@@ -47,8 +47,12 @@ public final class Interruption: Sendable {
   }
 }
 
-/// Work stopped at a safe boundary because a signal asked for it. Nothing was published; running again starts over.
+/// Work stopped at a safe boundary because a signal asked for it. Nothing was published.
 public struct Interrupted: Error, Sendable, CustomStringConvertible {
-  public init() {}
-  public var description: String { "interrupted; nothing was published, run the same command again" }
+  /// How to go on.
+  private let advice: String
+
+  /// - Parameter advice: of work that keeps what was done; other work starts over.
+  public init(advice: String = "run the same command again") { self.advice = advice }
+  public var description: String { "interrupted; nothing was published, \(advice)" }
 }

@@ -34,6 +34,47 @@ public final class StagedDirectory: Sendable {
     try Self.restore(target, from: Self.asidePath(for: path))
   }
 
+  /// The staging directory for processes that have agreed on who writes what, and are locked by other means. Nothing is
+  /// created or removed yet; only a replacement that was cut off is undone.
+  /// - Throws: `FileFailure`.
+  public init(sharedFor target: String) throws(FileFailure) {
+    self.target = target
+    path = Self.stagingPath(for: target)
+    lock = -1
+    try Self.restore(target, from: Self.asidePath(for: path))
+  }
+
+  /// Creates the directory unless it is there, and waits until its name is on the disk.
+  public func create() throws(FileFailure) {
+    do {
+      try FileSystem.createDirectory(path)
+    } catch  where error.kind == .exists {
+      return
+    }
+    try FileSystem.synchronizeDirectory(FileSystem.parent(of: path))
+  }
+
+  /// - Throws: `FileFailure` of kind `.exists` when something has the name but is no empty directory.
+  public func checkIsEmpty() throws(FileFailure) {
+    guard FileSystem.nameIsTaken(path) else { return }
+    if try FileSystem.kind(of: path) == .directory, try FileSystem.names(in: path).isEmpty { return }
+    throw FileFailure(
+      path: path, operation: "stage the output", kind: .exists,
+      detail: "something of unknown origin has this name; remove it, or choose another output")
+  }
+
+  /// Removes what is in the directory, if there is one.
+  public func clear() throws(FileFailure) {
+    guard FileSystem.nameIsTaken(path) else { return }
+    for name in try FileSystem.names(in: path) { try FileSystem.remove(path + "/" + name) }
+  }
+
+  /// Removes what ``publish(replacing:)`` has replaced, where it was cut off before.
+  public func removeReplaced() throws(FileFailure) {
+    try FileSystem.remove(path)
+    try FileSystem.remove(Self.asidePath(for: path))
+  }
+
   /// A directory beside the target for work that a later process may go on with, never published.
   /// - Parameters:
   ///   - suffix: behind the target's name.
@@ -87,7 +128,7 @@ public final class StagedDirectory: Sendable {
     }
   }
 
-  deinit { close(lock) }
+  deinit { if lock >= 0 { close(lock) } }
 
   /// The path of a file inside, while staged.
   public func file(_ name: String) -> String { path + "/" + name }
@@ -121,17 +162,20 @@ public final class StagedDirectory: Sendable {
 
   /// Gives single files their final names, one by one, beside the target, and removes the directory: for outputs that are
   /// one file and what belongs to it. The first is the output itself. What belonged to an older one is removed before, so
-  /// that no moment has a file beside another one's sums.
+  /// that no moment has a file beside another one's sums. Files that have their names already are left, so that who was cut
+  /// off may do it again.
   /// - Parameters:
   ///   - files: staged names and final paths, on the same file system.
   ///   - outdated: paths that an older output may have left.
   public func publish(
     files: [(staged: String, path: String)], outdated: [String] = [], replacing: Bool
   ) throws(FileFailure) {
-    if replacing {
+    if replacing, let first = files.first, FileSystem.nameIsTaken(file(first.staged)) {
       for path in outdated where FileSystem.nameIsTaken(path) { try FileSystem.remove(path) }
     }
-    for (staged, path) in files { try FileSystem.rename(file(staged), to: path, replacing: replacing) }
+    for (staged, path) in files where FileSystem.nameIsTaken(file(staged)) || !FileSystem.nameIsTaken(path) {
+      try FileSystem.rename(file(staged), to: path, replacing: replacing)
+    }
     try FileSystem.synchronizeDirectory(FileSystem.parent(of: target))
     try FileSystem.remove(path)
   }

@@ -26,12 +26,27 @@ public final class WritableFile: Sendable {
     }
   }
 
-  /// Opens an existing staged file to write further parts of it.
-  public init(opening path: String) throws(FileFailure) {
-    let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+  /// Opens a file that other processes write too, or that one before has begun; creates it unless it is there, with
+  /// `byteCount` bytes reserved. Bytes that are there stay; nothing is removed on failure, since others may be at it.
+  /// - Throws: `FileFailure`, also for a file that has more bytes.
+  public init(sharing path: String, byteCount: UInt64) throws(FileFailure) {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw FileFailure(path: path, operation: "open for writing", errno: errno) }
     self.path = path
     self.descriptor = descriptor
+    guard byteCount > 0 else { return }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else {
+      throw FileFailure(path: path, operation: "read the size", errno: errno)
+    }
+    guard UInt64(status.st_size) <= byteCount else {
+      throw FileFailure(
+        path: path, operation: "go on writing", kind: .inputOutput,
+        detail: "it has \(status.st_size) bytes, \(byteCount) were planned; remove it")
+    }
+    // Asked for again: whoever set the size may have been stopped before all was reserved.
+    let code = Self.reserve(descriptor, byteCount)
+    guard code == 0 else { throw FileFailure(path: path, operation: "reserve \(byteCount) bytes", errno: code) }
   }
 
   deinit { close(descriptor) }
@@ -54,7 +69,8 @@ public final class WritableFile: Sendable {
       }
       if count < 0 {
         if errno == EINTR { continue }
-        throw FileFailure(path: path, operation: "write", errno: errno)
+        throw FileFailure(
+          path: path, operation: "write \(bytes.count - done) bytes at byte \(offset + UInt64(done))", errno: errno)
       }
       done += count
     }

@@ -57,7 +57,7 @@ final class CalibrationStore {
 
   /// The tensors of a layer, read when they are asked for.
   func tensors(
-    _ layer: Int, of original: [LogicalTensor], quantizer: IntegerQuantizer
+    _ layer: Int, of original: [LogicalTensor], _ linears: FittedLinears
   ) throws -> [CalibratedTensor] {
     let file = try SafetensorsFile(path: directory.file(fileName(layer)))
     let statistics = try file.metadata["statistics"].map { try JSONValue(parsing: Array($0.utf8)) }
@@ -73,6 +73,7 @@ final class CalibrationStore {
           tensor: LogicalTensor(role: tensor.role, shape: tensor.shape, elementType: info.elementType, rows: norm),
           statistics: nil)
       }
+      let quantizer = linears.quantizer(of: tensor.role)
       let groupCount = quantizer.grid.groupCount(columns: tensor.columnCount)
       let groupShape: Shape = [tensor.rowCount, groupCount]
       guard let (codes, _) = try rows(CalibratedWeight.codeSuffix, .i8, tensor.shape),

@@ -5,6 +5,10 @@ public struct ConversionFailure: Error, Sendable, Equatable, CustomStringConvert
     case usage
     /// The output exists, or another run is writing it.
     case outputExists
+    /// Unfinished work of another conversion is in the way.
+    case otherWork
+    /// Parts are missing: to be tried again when they are there.
+    case unfinished
     /// The output's place is no place for it: it is the input, inside it or around it.
     case outputPlace
     /// The disk cannot hold the output.

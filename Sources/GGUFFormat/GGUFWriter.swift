@@ -33,11 +33,20 @@ public final class GGUFWriter: TensorSink {
     self.init(files, pieces, directory)
   }
 
-  /// Opens files that an earlier writer of the same plan created, to write more of their tensors.
+  /// Opens the files for one of several writers of the same plan, at the same time or one after the other, and creates those
+  /// that are not there. Tensors that were written stay.
+  /// - Parameter writesHeaders: for one of them.
   /// - Throws: `FileFailure`.
-  public convenience init(continuing pieces: [GGUFSplitPlan.Piece], in directory: String) throws(FileFailure) {
+  public convenience init(
+    sharing pieces: [GGUFSplitPlan.Piece], in directory: String, writesHeaders: Bool
+  ) throws(FileFailure) {
     var files: [WritableFile] = []
-    for piece in pieces { files.append(try WritableFile(opening: directory + "/" + piece.fileName)) }
+    for piece in pieces {
+      let file = try WritableFile(
+        sharing: directory + "/" + piece.fileName, byteCount: piece.layout.fileByteCount)
+      files.append(file)
+      if writesHeaders { try file.write(piece.layout.headerBytes.span, at: 0) }
+    }
     self.init(files, pieces, directory)
   }
 

@@ -32,10 +32,20 @@ public final class SafetensorsWriter: TensorSink {
     self.init(files, shards, directory)
   }
 
-  /// Opens files that an earlier writer of the same plan created, to write more of their tensors.
-  public convenience init(continuing shards: [ShardPlan.Shard], in directory: String) throws(FileFailure) {
+  /// Opens the files for one of several writers of the same plan, at the same time or one after the other, and creates those
+  /// that are not there. Tensors that were written stay.
+  /// - Parameter writesHeaders: for one of them.
+  /// - Throws: `FileFailure`.
+  public convenience init(
+    sharing shards: [ShardPlan.Shard], in directory: String, writesHeaders: Bool
+  ) throws(FileFailure) {
     var files: [WritableFile] = []
-    for shard in shards { files.append(try WritableFile(opening: directory + "/" + shard.fileName)) }
+    for shard in shards {
+      let file = try WritableFile(
+        sharing: directory + "/" + shard.fileName, byteCount: shard.layout.fileByteCount)
+      files.append(file)
+      if writesHeaders { try file.write(shard.layout.headerBytes.span, at: 0) }
+    }
     self.init(files, shards, directory)
   }
 

@@ -10,22 +10,75 @@ public final class TorchWriter: TensorSink {
     let checksum: UInt32
   }
 
+  private struct State: Sendable {
+    /// Parts written of each record, by offset.
+    var parts: [Int: [Int: Part]] = [:]
+    /// What nobody has asked for yet.
+    var notes: [WriteNote] = []
+  }
+
   public let layout: TorchLayout
   private let file: WritableFile
-  /// Parts written of each record, by offset.
-  private let parts: Mutex<[Int: [Int: Part]]>
+  private let state = Mutex(State())
+  private let keepsNotes: Bool
 
   /// Creates the file with its final size, reserved on the disk, and writes headers and small records.
   /// - Throws: `FileFailure`.
   public init(creating layout: TorchLayout, in directory: String) throws(FileFailure) {
     self.layout = layout
     file = try WritableFile(creating: directory + "/" + layout.fileName, byteCount: layout.fileByteCount)
-    parts = Mutex([:])
+    keepsNotes = false
+    try writeFixedParts()
+  }
+
+  /// Opens the file for one of several writers of the same layout, at the same time or one after the other, and creates it
+  /// unless it is there. What was written stays; the one that completes the file has to be told of it by ``restore(_:)``.
+  /// - Parameter writesFixedParts: headers and small records, for one of them.
+  /// - Throws: `FileFailure`.
+  public init(sharing layout: TorchLayout, in directory: String, writesFixedParts: Bool) throws(FileFailure) {
+    self.layout = layout
+    file = try WritableFile(sharing: directory + "/" + layout.fileName, byteCount: layout.fileByteCount)
+    keepsNotes = true
+    if writesFixedParts {
+      try self.writeFixedParts()
+      return
+    }
+    for (number, bytes) in layout.documents { remember(bytes.span, record: number, at: 0) }
+  }
+
+  private func writeFixedParts() throws(FileFailure) {
     for record in layout.archive.records {
       let header = ZipLayout.localHeader(record)
       try file.write(header.span, at: record.headerOffset)
     }
-    for (number, bytes) in layout.documents { try put(bytes.span, record: number, at: 0) }
+    for (number, bytes) in layout.documents {
+      try file.write(bytes.span, at: layout.archive.records[number].dataOffset)
+      remember(bytes.span, record: number, at: 0)
+    }
+  }
+
+  /// What was written since it was asked for last, for ``restore(_:)`` of another writer. Nothing of one that created the file
+  /// for itself.
+  public func takeNotes() -> [WriteNote] {
+    state.withLock { state in
+      defer { state.notes = [] }
+      return state.notes
+    }
+  }
+
+  /// Tells of what others have written.
+  /// - Throws: `ParseFailure` for notes that do not fit the layout.
+  public func restore(_ notes: [WriteNote]) throws(ParseFailure) {
+    for note in notes {
+      let record = Int(note.item)
+      guard record < layout.archive.records.count else { throw ParseFailure("a note on record \(record) fits no plan") }
+      let size = layout.archive.records[record].byteCount
+      guard note.offset <= size, note.byteCount <= size - note.offset else {
+        throw ParseFailure("a note on record \(record) fits no plan")
+      }
+      let part = Part(byteCount: Int(note.byteCount), checksum: note.checksum)
+      state.withLock { $0.parts[record, default: [:]][Int(note.offset)] = part }
+    }
   }
 
   /// Writes `bytes` at byte `offset` of a tensor. Traps when the plan has no such tensor or the range is not inside it.
@@ -42,8 +95,19 @@ public final class TorchWriter: TensorSink {
   private func put(_ bytes: Span<UInt8>, record: Int, at offset: Int) throws(FileFailure) {
     guard bytes.count > 0 else { return }
     try file.write(bytes, at: layout.archive.records[record].dataOffset + UInt64(offset))
-    let part = Part(byteCount: bytes.count, checksum: CRC32.checksum(bytes))
-    parts.withLock { $0[record, default: [:]][offset] = part }
+    let checksum = remember(bytes, record: record, at: offset)
+    guard keepsNotes else { return }
+    let note = WriteNote(
+      item: UInt32(record), offset: UInt64(offset), byteCount: UInt64(bytes.count), checksum: checksum)
+    state.withLock { $0.notes.append(note) }
+  }
+
+  @discardableResult
+  private func remember(_ bytes: Span<UInt8>, record: Int, at offset: Int) -> UInt32 {
+    let checksum = CRC32.checksum(bytes)
+    let part = Part(byteCount: bytes.count, checksum: checksum)
+    state.withLock { $0.parts[record, default: [:]][offset] = part }
+    return checksum
   }
 
   /// Writes descriptors and the central directory, and waits until all is on the disk. Traps when a part is missing.
@@ -56,6 +120,7 @@ public final class TorchWriter: TensorSink {
   public func synchronize() throws(FileFailure) { try file.synchronize() }
 
   /// Writes descriptors and the central directory. Traps when a part is missing.
+  /// - Throws: `FileFailure`.
   public func complete() throws(FileFailure) {
     let last = layout.archive.records.count - 1
     var checksums = layout.archive.records.indices.dropLast().map { checksum(ofRecord: $0) }
@@ -71,7 +136,7 @@ public final class TorchWriter: TensorSink {
   }
 
   private func checksum(ofRecord number: Int) -> UInt32 {
-    let parts = parts.withLock { $0[number] ?? [:] }
+    let parts = state.withLock { $0.parts[number] ?? [:] }
     var checksum: UInt32 = 0
     var next = 0
     for (offset, part) in parts.sorted(by: { $0.key < $1.key }) {

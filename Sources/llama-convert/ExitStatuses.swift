@@ -7,7 +7,8 @@ extension ConversionFailure: ExitStatusError {
   public var exitStatus: ExitStatus {
     switch kind {
     case .usage, .memory: .usage
-    case .outputExists, .outputPlace: .cannotCreate
+    case .outputExists, .outputPlace, .otherWork: .cannotCreate
+    case .unfinished: .interrupted
     case .noSpace: .inputOutput
     case .selfCheck: .bug
     }
@@ -19,6 +20,10 @@ extension CalibrationMemoryFailure: ExitStatusError {
 }
 
 extension MemoryFailure: ExitStatusError {
+  public var exitStatus: ExitStatus { .usage }
+}
+
+extension TypeChoiceFailure: ExitStatusError {
   public var exitStatus: ExitStatus { .usage }
 }
 

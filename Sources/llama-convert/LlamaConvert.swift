@@ -12,9 +12,9 @@ struct LlamaConvert: ParsableCommand {
 
       Exit codes: 0 done, 1 the --verify gate failed, 2 it could not decide, 64 usage, 65 bad or corrupt input, \
       66 missing input, 70 fault of this program, 73 output exists or cannot be created, 74 input/output error or full \
-      disk, 75 interrupted (run again), 77 permission.
+      disk, 75 interrupted or not complete (run again), 77 permission.
       """,
     version: ToolVersion.text,
-    subcommands: [Convert.self, Inspect.self, Lint.self, Digest.self, Sensitivity.self],
+    subcommands: [Convert.self, Finish.self, Inspect.self, Lint.self, Digest.self, Sensitivity.self],
     defaultSubcommand: Convert.self)
 }

@@ -116,10 +116,26 @@ struct WritableFileTests {
     try file.write(head.span, at: 0)
     try file.synchronize()
     #expect(try ReadableFile.contents(of: path, limit: 10) == [1, 2, 0, 0, 5, 6])
-    let again = try WritableFile(opening: path)
+    let again = try WritableFile(sharing: path, byteCount: 6)
     let middle: [UInt8] = [3, 4]
     try again.write(middle.span, at: 2)
     #expect(try ReadableFile.contents(of: path, limit: 10) == [1, 2, 3, 4, 5, 6])
+  }
+
+  @Test func aSharedFileKeepsWhatIsThereAndGrowsToItsSize() throws {
+    try FileSystem.write([1, 2], toNew: path)
+    let first = try WritableFile(sharing: path, byteCount: 4)
+    let second = try WritableFile(sharing: path, byteCount: 4)
+    let (three, four): ([UInt8], [UInt8]) = ([3], [4])
+    try first.write(three.span, at: 2)
+    try second.write(four.span, at: 3)
+    #expect(try ReadableFile.contents(of: path, limit: 10) == [1, 2, 3, 4])
+    let failure = #expect(throws: FileFailure.self) { try WritableFile(sharing: path, byteCount: 3) }
+    #expect(failure?.kind == .inputOutput && failure?.detail.contains("4 bytes, 3 were planned") == true)
+    #expect(try ReadableFile.contents(of: path, limit: 10) == [1, 2, 3, 4])
+    let link = folder.file("link").path
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
+    #expect(#expect(throws: FileFailure.self) { try WritableFile(sharing: link, byteCount: 9) }?.kind == .cannotCreate)
   }
 
   @Test func refusesAnExistingPath() throws {
@@ -142,7 +158,9 @@ struct WritableFileTests {
     try FileSystem.write([9], toNew: path)
     #expect(kind(path + "/below") == .cannotCreate)
     #expect(kind(folder.file(String(repeating: "x", count: 300)).path) == .cannotCreate)
-    #expect(#expect(throws: FileFailure.self) { try WritableFile(opening: folder.file("no").path) }?.kind == .missing)
+    #expect(
+      #expect(throws: FileFailure.self) { try WritableFile(sharing: folder.file("no/out").path, byteCount: 1) }?.kind
+        == .missing)
   }
 
   @Test func replacesAtomically() throws {

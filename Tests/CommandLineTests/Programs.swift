@@ -32,7 +32,8 @@ final class Started {
   private let process = Process()
   private let folder: TemporaryFolder
 
-  init(_ program: URL, _ arguments: [String], stdout: String? = nil) throws {
+  /// - Parameter environment: variables beside those of this process.
+  init(_ program: URL, _ arguments: [String], stdout: String? = nil, environment: [String: String] = [:]) throws {
     folder = try TemporaryFolder()
     // Files and not pipes: nothing blocks, whatever the program writes.
     for name in ["stdout", "stderr"] {
@@ -42,6 +43,9 @@ final class Started {
     }
     process.executableURL = program
     process.arguments = arguments
+    if !environment.isEmpty {
+      process.environment = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }
+    }
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = try FileHandle(forWritingTo: stdout.map { URL(filePath: $0) } ?? folder.file("stdout"))
     process.standardError = try FileHandle(forWritingTo: folder.file("stderr"))

@@ -18,6 +18,15 @@ func convert(_ input: String, to output: String, _ options: ConversionOptions) t
   return check
 }
 
+/// All that was published under a name: a directory's files, or a file and what lies beside it under names that begin alike.
+func published(_ path: String) throws -> [String: [UInt8]] {
+  if try FileSystem.kind(of: path) == .directory { return try contents(ofDirectory: path) }
+  let parent = FileSystem.parent(of: path)
+  let names = try FileSystem.names(in: parent).filter { $0.hasPrefix(FileSystem.lastComponent(of: path)) }
+  return try Dictionary(
+    uniqueKeysWithValues: names.map { ($0, try Fixtures.bytes(URL(filePath: parent + "/" + $0))) })
+}
+
 func plan(_ input: String, _ options: ConversionOptions, output: String = "/nowhere/out") throws -> ConversionPlan {
   try ConversionPlan(try Checkpoint(path: input), output: output, options: options)
 }

@@ -109,12 +109,14 @@ struct WriterTests {
     let (one, two): ([UInt8], [UInt8]) = ([1, 2, 3, 4], [5, 6, 7, 8])
     try first.write("a", at: 0, one.span)
     try first.finish()
-    let second = try GGUFWriter(continuing: plan.pieces, in: folder.url.path)
+    let second = try GGUFWriter(sharing: plan.pieces, in: folder.url.path, writesHeaders: false)
     try second.write("b", at: 0, two.span)
     try second.finish()
     let source = try GGUFSplitSet(path: folder.file(plan.pieces[1].fileName).path)
     #expect(try source.bytes(of: "a") + source.bytes(of: "b") == one + two)
-    #expect(throws: FileFailure.self) { try GGUFWriter(continuing: plan.pieces, in: folder.url.path + "/none") }
+    #expect(throws: FileFailure.self) {
+      try GGUFWriter(sharing: plan.pieces, in: folder.url.path + "/none", writesHeaders: false)
+    }
   }
 
   @Test func neverOverwritesAndLeavesNothingBehind() throws {

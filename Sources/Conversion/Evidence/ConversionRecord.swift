@@ -60,12 +60,14 @@ public struct ConversionRecord: Sendable {
       "proven_equal": .number(JSONNumber(check.provenEqual)),
       "checked_value_by_value": .number(JSONNumber(check.checkedValues)),
     ]
+    if let types = run.plan.options.types { record["types"] = types.document }
     if let facts = run.plan.calibrationFacts { record["calibration"] = facts }
     if let verification { record["verification"] = verification.entry }
     document = .object(record)
   }
 
-  /// Writes record and checksums into the staging directory and gives it its final name.
+  /// Writes record and checksums into the staging directory and gives it its final name. Who is cut off while names are given
+  /// is followed by ``finishPublication(of:journal:)``.
   public func publish(replacing: Bool) throws {
     let staging = run.staging
     try run.waitForDisk()
@@ -81,12 +83,31 @@ public struct ConversionRecord: Sendable {
       let text = lines.sorted { $0.name < $1.name }.map { "\($0.sha256)  \($0.name)\n" }.joined()
       try FileSystem.write(Array(text.utf8), toNew: staging.file(Self.checksumsName))
     }
-    guard run.plan.isSingleFile else { return try staging.publish(replacing: replacing) }
     let path = run.plan.outputPath
-    let files = evidence.map { (staged: $0.staged, path: FileSystem.parent(of: path) + "/" + $0.published) }
-    try staging.publish(
-      files: [(FileSystem.lastComponent(of: path), path)] + files, outdated: run.plan.evidencePaths,
-      replacing: replacing)
+    let name = FileSystem.lastComponent(of: path)
+    let files = run.plan.isSingleFile ? [(staged: name, name: name)] + evidence.map { ($0.staged, $0.published) } : []
+    try run.workspace.publish(
+      files: files, outdated: run.plan.evidencePaths.map { FileSystem.lastComponent(of: $0) }, replacing: replacing,
+      summary: summary)
+  }
+
+  /// Gives the names that an earlier run of the same command could not give any more, though all was proven.
+  /// - Returns: what it would have printed: its summary, and the record; nil when there is nothing of the kind.
+  public static func finishPublication(
+    of plan: ConversionPlan, journal settings: JournalSettings
+  ) throws -> (summary: String, record: String)? {
+    guard let summary = try Workspace.completePublication(of: plan, settings),
+      let record = try publishedRecord(of: plan.outputPath)
+    else { return nil }
+    return (summary, record)
+  }
+
+  /// The record of a published output, as it stands in the file; nil when there is none.
+  public static func publishedRecord(of output: String) throws -> String? {
+    for path in [output + "/" + recordName, output + recordSuffix] where try FileSystem.kind(of: path) == .file {
+      return String(decoding: try ReadableFile.contents(of: path, limit: 1 << 30), as: UTF8.self)
+    }
+    return nil
   }
 
   /// The record and the sums, staged and as they are called when published.
@@ -98,7 +119,7 @@ public struct ConversionRecord: Sendable {
     return [record, (Self.checksumsName, plan.isSingleFile ? name + Self.sumSuffix : Self.checksumsName)]
   }
 
-  private static func options(_ options: ConversionOptions) -> JSONValue {
+  static func options(_ options: ConversionOptions) -> JSONValue {
     [
       "to": .string(options.target.description),
       "format": .string(options.layout?.rawValue ?? "unchanged"),
@@ -167,6 +188,10 @@ extension ConversionRecord {
       lines.append(
         "quantized   \(quantized.count) tensors, SQNR \(Self.decibels(all.sqnrDecibels)) (worst tensor \(Self.decibels(worst)))"
       )
+    }
+    if let types = plan.options.types {
+      lines.append("types       \(types.line)")
+      lines += types.lines.map { "  " + $0 }
     }
     lines.append(
       "self-check  \(check.provenEqual) tensors proven equal byte by byte, \(check.checkedValues) checked value by value"

@@ -130,6 +130,9 @@ struct CompactOutput: PlannedOutput {
       try writer.write(name, at: offset, bytes)
     }
 
+    func takeNotes() -> [WriteNote] { writer.takeNotes() }
+    func restore(_ notes: [WriteNote]) throws { try writer.restore(notes) }
+
     func complete(inputDigest: String?) throws {
       try writer.complete(metadata: CompactOutput.metadata(plan, inputDigest))
     }
@@ -137,9 +140,11 @@ struct CompactOutput: PlannedOutput {
     func synchronize() throws { try writer.synchronize() }
   }
 
-  func writer(in directory: String) throws -> any OutputWriter {
-    let writer = try CompactWriter(creating: plan, in: directory)
-    for (file, tensor) in inside {
+  func writer(in directory: String, writesFixedBytes: Bool) throws -> any OutputWriter {
+    // A compressed file that was begun is begun again: staging is cleared for it.
+    let writer =
+      try canBeContinued ? CompactWriter(sharing: plan, in: directory) : CompactWriter(creating: plan, in: directory)
+    for (file, tensor) in inside where writesFixedBytes {
       try file.forEachPiece { offset, bytes in try writer.write(tensor, at: offset, bytes.span) }
     }
     return Writer(writer: writer, plan: plan)

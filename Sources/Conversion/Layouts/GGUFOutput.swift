@@ -74,9 +74,9 @@ struct GGUFOutput: PlannedOutput {
     SHA256Sum.hexadecimal(of: pieces.flatMap(\.layout.headerBytes) + constants.flatMap(\.bytes))
   }
 
-  func writer(in directory: String) throws -> any OutputWriter {
-    let writer = try GGUFWriter(creating: pieces, in: directory)
-    for (name, bytes) in constants { try writer.write(name, at: 0, bytes.span) }
+  func writer(in directory: String, writesFixedBytes: Bool) throws -> any OutputWriter {
+    let writer = try GGUFWriter(sharing: pieces, in: directory, writesHeaders: writesFixedBytes)
+    for (name, bytes) in constants where writesFixedBytes { try writer.write(name, at: 0, bytes.span) }
     return Writer(writer: writer, parts: parts)
   }
 

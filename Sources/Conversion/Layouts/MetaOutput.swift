@@ -65,8 +65,9 @@ struct MetaOutput: PlannedOutput {
     }
   }
 
-  func writer(in directory: String) throws -> any OutputWriter {
-    MetaWriter(try layouts.map { try TorchWriter(creating: $0, in: directory) }, cuts)
+  func writer(in directory: String, writesFixedBytes: Bool) throws -> any OutputWriter {
+    MetaWriter(
+      try layouts.map { try TorchWriter(sharing: $0, in: directory, writesFixedParts: writesFixedBytes) }, cuts)
   }
 
   /// Headers and pickle are those planned; the reader checks descriptors and central directory against them. Tensors' CRCs
@@ -202,6 +203,23 @@ final class MetaWriter: OutputWriter {
       span.copy(from: bytes.extracting(start..<start + columns.count), to: row * columns.count)
     }
     return gathered
+  }
+
+  func takeNotes() -> [WriteNote] {
+    writers.enumerated().flatMap { number, writer in
+      writer.takeNotes().map { note in
+        var note = note
+        note.file = UInt32(number)
+        return note
+      }
+    }
+  }
+
+  func restore(_ notes: [WriteNote]) throws {
+    for (number, notes) in Dictionary(grouping: notes, by: { Int($0.file) }) {
+      guard writers.indices.contains(number) else { throw ParseFailure("a note on file \(number) fits no plan") }
+      try writers[number].restore(notes)
+    }
   }
 
   func complete(inputDigest: String?) throws {

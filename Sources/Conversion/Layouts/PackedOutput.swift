@@ -75,11 +75,11 @@ struct PackingWriter: OutputWriter {
   private let base: SafetensorsWriter
   private let places: [String: (step: PackedStep, part: PackedWeight.Part)]
 
-  init(_ base: SafetensorsWriter, _ steps: [PackedStep]) throws {
+  init(_ base: SafetensorsWriter, _ steps: [PackedStep], writesConstants: Bool) throws {
     self.base = base
     places = Dictionary(
       steps.flatMap { step in step.parts.map { ($0.name, (step, $0.part)) } }, uniquingKeysWith: { first, _ in first })
-    for step in steps {
+    for step in steps where writesConstants {
       try step.writeConstants { try base.write(step.module + "." + $0, at: $1, $2) }
     }
   }

@@ -13,9 +13,15 @@ public protocol PlannedOutput: Sendable {
   /// places; empty where there is no such.
   var headerDigest: String { get }
 
-  /// Creates the files with their final sizes in a directory, and writes all that is known already.
+  /// Opens the files in a directory, and creates those that are not there with their final sizes. Of several writers, at the
+  /// same time or one after the other, each writes its tensors, and what was written stays.
+  /// - Parameter writesFixedBytes: whether this one writes all that is known already: headers, small records.
   /// - Throws: `FileFailure`.
-  func writer(in directory: String) throws -> any OutputWriter
+  func writer(in directory: String, writesFixedBytes: Bool) throws -> any OutputWriter
+
+  /// Whether work can be cut into parts, and gone on with after it was cut off. Not where places follow from how well others
+  /// can be compressed.
+  var canBeContinued: Bool { get }
 
   /// The files say what they were made from: `OutputWriter.complete(inputDigest:)` and `firstFault` want it.
   var recordsInput: Bool { get }
@@ -27,6 +33,7 @@ public protocol PlannedOutput: Sendable {
 }
 
 extension PlannedOutput {
+  public var canBeContinued: Bool { files.allSatisfy(\.isExact) }
   public var headerDigest: String { "" }
   public var recordsInput: Bool { false }
 }
@@ -55,6 +62,13 @@ public struct PlannedPlace: Sendable, Equatable {
 
 /// Takes planned tensors under their planned names, in parts of whole rows, in any order and from several threads.
 public protocol OutputWriter: TensorSink {
+  /// What the writer that completes the files has to know of what this one wrote since it was asked last.
+  func takeNotes() -> [WriteNote]
+
+  /// Tells of what other writers wrote.
+  /// - Throws: `ParseFailure` for notes of another plan.
+  func restore(_ notes: [WriteNote]) throws
+
   /// Writes what is known only when all tensors are there. The files are then whole, though perhaps not on the disk yet.
   /// - Parameter inputDigest: of the input's files, where sums of files are taken.
   /// - Throws: `FileFailure`.
@@ -63,4 +77,9 @@ public protocol OutputWriter: TensorSink {
   /// Waits until all that was written is on the disk.
   /// - Throws: `FileFailure`.
   func synchronize() throws
+}
+
+extension OutputWriter {
+  public func takeNotes() -> [WriteNote] { [] }
+  public func restore(_ notes: [WriteNote]) throws {}
 }

@@ -39,9 +39,9 @@ public struct SafetensorsOutput: PlannedOutput {
     return []
   }
 
-  public func writer(in directory: String) throws -> any OutputWriter {
-    let writer = try SafetensorsWriter(creating: plan.shards, in: directory)
-    return packed.isEmpty ? writer : try PackingWriter(writer, packed)
+  public func writer(in directory: String, writesFixedBytes: Bool) throws -> any OutputWriter {
+    let writer = try SafetensorsWriter(sharing: plan.shards, in: directory, writesHeaders: writesFixedBytes)
+    return packed.isEmpty ? writer : try PackingWriter(writer, packed, writesConstants: writesFixedBytes)
   }
 
   public func firstFault(in directory: String, inputDigest: String?) throws -> (file: String, fault: String)? {

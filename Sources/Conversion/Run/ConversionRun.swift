@@ -1,16 +1,16 @@
 public import ByteIO
 internal import Checkpoints
-internal import Kernels
 public import Quantization
 internal import Synchronization
-internal import Tensors
 
-/// Carries out a plan into a staging directory. Work is cut into row tiles that worker threads pull one by one; every
-/// tile's place in the output was planned, so the bytes do not depend on the threads.
+/// Carries out a plan into a staging directory. Work is cut into row tiles; those that an earlier run has left are not done
+/// again. A run that ends keeps what was done where a later one can go on with it: after a signal, or trouble with the disk.
 public struct ConversionRun: Sendable {
   public let plan: ConversionPlan
-  public let staging: StagedDirectory
+  public var staging: StagedDirectory { workspace.staging }
 
+  let workspace: Workspace
+  private let journal: TileJournal
   private let flush: BackgroundWork
 
   /// Error statistics per planned step; nil for exact copies and plain conversions.
@@ -31,146 +31,117 @@ public struct ConversionRun: Sendable {
   /// Told how many bytes of input are done.
   public typealias Progress = @Sendable (_ done: UInt64, _ total: UInt64) -> Void
 
-  /// Runs the plan. On any error the staging directory is removed and nothing has the final name.
+  /// Runs the plan, or what an earlier run has left of it. On an error nothing has the final name.
+  /// - Throws: `Interrupted` and `FileFailure` that say how to go on, where that is possible; else nothing is left behind.
   public init(
-    _ plan: ConversionPlan, interruption: Interruption = Interruption(), progress: @escaping Progress = { _, _ in }
+    _ plan: ConversionPlan, journal settings: JournalSettings = JournalSettings(),
+    interruption: Interruption = Interruption(), progress: @escaping Progress = { _, _ in }
   ) throws {
-    let staging = try StagedDirectory(creatingFor: plan.outputPath)
+    let workspace = try Workspace(plan, settings)
+    try self.init(
+      plan, workspace, writesFixedBytes: true, interval: settings.interval, interruption: interruption,
+      progress: progress)
+  }
+
+  /// Takes over the work of all parts and completes the files.
+  /// - Throws: `ConversionFailure` of kind `.unfinished` when parts are missing: nothing has happened then.
+  public init(
+    finishing plan: ConversionPlan, parts: Int, journal settings: JournalSettings,
+    interruption: Interruption = Interruption(), progress: @escaping Progress = { _, _ in }
+  ) throws {
+    let workspace = try Workspace(finishing: plan, settings, parts: parts)
+    try self.init(
+      plan, workspace, writesFixedBytes: false, interval: settings.interval, interruption: interruption,
+      progress: progress)
+  }
+
+  private init(
+    _ plan: ConversionPlan, _ workspace: Workspace, writesFixedBytes: Bool, interval: Double,
+    interruption: Interruption, progress: @escaping Progress
+  ) throws {
+    var begun: TileJournal?
+    let done = Set(workspace.records.flatMap(\.tiles).map(\.position))
     do {
-      try Self.copyDocuments(of: plan, to: staging)
-      let writer = try plan.output.writer(in: staging.path)
-      let results = try Self.convert(plan, into: writer, interruption: interruption, progress: progress)
-      (statistics, checksums) = (results.statistics, results.checksums)
-      tokenizerDigest = results.tokenizerDigest
-      (inputSums, inputDigest) = try EvidenceSums.inputDigest(plan, known: results.inputSums)
+      if writesFixedBytes { try plan.writeDocuments(to: workspace.staging) }
+      let writer = try plan.output.writer(in: workspace.staging.path, writesFixedBytes: writesFixedBytes)
+      try writer.restore(workspace.records.flatMap(\.notes))
+      let journal = TileJournal(workspace.log, writer, interval: interval, records: workspace.records)
+      begun = journal
+      let schedule = TileSchedule(plan.steps)
+      let sides = SideResults()
+      try TileRun(plan: plan, schedule: schedule, writer: writer, journal: journal, interruption: interruption)
+        .run(
+          (0..<schedule.tileCount).filter { !done.contains($0) },
+          beside: [sides.inputSums(plan, interruption), sides.tokenizerDigest(plan)], progress: progress)
+      (statistics, checksums) = Self.collected(plan, schedule, journal.results)
+      tokenizerDigest = sides.digest
+      (inputSums, inputDigest) = try EvidenceSums.inputDigest(plan, known: sides.sums)
       // What no tile read is read now: nothing is published from an input that fails its own checksums.
       try plan.input.proveIntegrity()
       try writer.complete(inputDigest: inputDigest)
       // The disk takes its time; what is read back meanwhile does not come from it anyway.
-      flush = BackgroundWork { try writer.synchronize() }
+      flush = BackgroundWork { try journal.save() }
+      self.journal = journal
     } catch {
-      try? staging.discard()
-      throw error
+      if let begun { try? begun.save() }
+      throw workspace.end(after: error, savedTiles: begun?.savedCount ?? done.count)
     }
     self.plan = plan
-    self.staging = staging
+    self.workspace = workspace
   }
 
   /// Waits until the output is on the disk.
   /// - Throws: `FileFailure` when the disk could not take it.
   public func waitForDisk() throws { try flush.wait() }
 
-  private static func copyDocuments(of plan: ConversionPlan, to staging: StagedDirectory) throws {
-    for sidecar in plan.sidecars {
-      let copy = try WritableFile(creating: staging.file(sidecar.name), byteCount: sidecar.byteCount)
-      try sidecar.forEachPiece { offset, bytes in try copy.write(bytes.span, at: offset) }
-      try copy.synchronize()
-    }
-    for document in plan.documents { try FileSystem.write(document.bytes, toNew: staging.file(document.name)) }
+  /// Removes all that was made.
+  public func discard() throws {
+    try? flush.wait()
+    try workspace.discard()
   }
 
-  private struct Results {
-    let statistics: [QuantizationStatistics?]
-    let checksums: [[UInt32]]
-    let tokenizerDigest: String?
-    let inputSums: [FileSum: String]
+  /// Ends the work because of an error behind the run.
+  /// - Returns: the error, with what becomes of the work: all tiles stay for a later run when that can go on.
+  public func end(after error: any Error) -> any Error {
+    try? flush.wait()
+    return workspace.end(after: error, savedTiles: journal.savedCount)
   }
 
-  private static func convert(
-    _ plan: ConversionPlan, into writer: any TensorSink, interruption: Interruption, progress: @escaping Progress
-  ) throws -> Results {
-    let schedule = TileSchedule(plan.steps)
-    let cache = CacheAdvice(plan, schedule)
-    let counter = ByteCounter(total: plan.inputByteCount, progress: progress)
-    let collected = Mutex<[Int: TileWorker.Result]>([:])
-    let tokenizerDigest = Mutex<String?>(nil)
-    let inputSums = Mutex<[FileSum: String]>([:])
-    let begun = Atomic<Int>(0)
-    let hasFailed = Atomic<Bool>(false)
-    let workers = Mutex<[TileWorker]>([])
-    // Bytes that are merely carried over are proven equal, whatever they are. A new model is made of sound values only.
-    let checksCopies = !plan.isLossless
-    try Parallel.forEach(count: 2 + schedule.tileCount, threads: plan.options.threads) { index in
-      try interruption.check()
-      if index == 0 {
-        let sums = try FileSum.compute(EvidenceSums.ofInput(plan)) {
-          plan.options.threads > 1 && begun.load(ordering: .relaxed) < schedule.tileCount
-        } unless: {
-          hasFailed.load(ordering: .relaxed)
-        } check: {
-          try interruption.check()
-        }
-        return inputSums.withLock { $0 = sums }
-      }
-      if index == 1 {
-        // One thread's work: beside the tiles. From GGUF to GGUF the keys are carried, and compared themselves.
-        let digest = plan.layout == .gguf && plan.input.layout == .gguf ? nil : try plan.input.tokenizerDigest()
-        return tokenizerDigest.withLock { $0 = digest }
-      }
-      let position = index - 2
-      begun.add(1, ordering: .relaxed)
-      let (stepIndex, tile) = schedule.tile(at: position)
-      let step = plan.steps[stepIndex]
-      cache.begin(position)
-      var worker = workers.withLock { $0.popLast() } ?? TileWorker()
-      do {
-        if let result = try worker.run(step, tile: tile, checksCopies: checksCopies, into: writer) {
-          collected.withLock { $0[position] = result }
-        }
-      } catch {
-        hasFailed.store(true, ordering: .relaxed)
-        if let failure = error as? ParseFailure { throw step.placed(failure).in(file: plan.input.path) }
-        throw error
-      }
-      workers.withLock { $0.append(worker) }
-      cache.finish(position)
-      counter.add(step.rowRange(ofTile: tile).count * step.rows.rowByteCount)
-    }
-    let tiles = collected.withLock { $0 }
+  /// Added up in row order, whatever order the threads worked in.
+  private static func collected(
+    _ plan: ConversionPlan, _ schedule: TileSchedule, _ tiles: [Int: TileWorker.Result]
+  ) -> (statistics: [QuantizationStatistics?], checksums: [[UInt32]]) {
     let results = plan.steps.indices.map { schedule.positions(ofStep: $0).compactMap { tiles[$0] } }
-    // Added up in row order, whatever order the threads worked in.
     let statistics = zip(plan.steps, results).map { step, tiles in
       step.measured
         ?? tiles.first.map { first in tiles.dropFirst().reduce(first.statistics) { $0.merged(with: $1.statistics) } }
     }
-    return Results(
-      statistics: statistics, checksums: results.map { $0.flatMap(\.checksums) },
-      tokenizerDigest: tokenizerDigest.withLock { $0 }, inputSums: inputSums.withLock { $0 })
+    return (statistics, results.map { $0.flatMap(\.checksums) })
   }
 }
 
-extension PlannedStep {
-  /// A failure inside the data, placed in the input's tensor and file.
-  func placed(_ failure: ParseFailure) -> ParseFailure {
-    var placed = failure
-    if placed.item == nil { placed.item = rows.storedTensors.first?.tensor.name }
-    return placed
-  }
-}
+/// What is found out about the input beside the tiles.
+private final class SideResults: Sendable {
+  private let found = Mutex<(sums: [FileSum: String], digest: String?)>(([:], nil))
 
-/// Numbers all tiles of all steps, so that a worker finds its tile from one counter.
-struct TileSchedule: Sendable {
-  /// `starts[i]` is the position of the first tile of step `i`; the last entry is the number of tiles.
-  private let starts: [Int]
+  var sums: [FileSum: String] { found.withLock { $0.sums } }
+  var digest: String? { found.withLock { $0.digest } }
 
-  init(_ steps: [PlannedStep]) {
-    var starts = [0]
-    for step in steps { starts.append(starts[starts.count - 1] + step.tileCount) }
-    self.starts = starts
-  }
-
-  var tileCount: Int { starts[starts.count - 1] }
-
-  func positions(ofStep step: Int) -> Range<Int> { starts[step]..<starts[step + 1] }
-
-  func tile(at position: Int) -> (step: Int, tile: Int) {
-    // The last start that is not behind the position; empty steps have no positions.
-    var low = 0
-    var high = starts.count - 1
-    while high - low > 1 {
-      let middle = (low + high) / 2
-      if starts[middle] <= position { low = middle } else { high = middle }
+  func inputSums(_ plan: ConversionPlan, _ interruption: Interruption) -> TileRun.SideWork {
+    { isBusy, hasFailed in
+      let sums = try FileSum.compute(EvidenceSums.ofInput(plan), while: isBusy, unless: hasFailed) {
+        try interruption.check()
+      }
+      self.found.withLock { $0.sums = sums }
     }
-    return (low, position - starts[low])
+  }
+
+  /// One thread's work. From GGUF to GGUF the keys are carried, and compared themselves.
+  func tokenizerDigest(_ plan: ConversionPlan) -> TileRun.SideWork {
+    { _, _ in
+      guard plan.layout != .gguf || plan.input.layout != .gguf else { return }
+      let digest = try plan.input.tokenizerDigest()
+      self.found.withLock { $0.digest = digest }
+    }
   }
 }

@@ -10,13 +10,32 @@ public final class CompactWriter: TensorSink {
   private let indices: [UTF8Key: Int]
   private let checksums: Mutex<[ChecksumRuns]>
   private let queue: ChunkQueue
+  /// What nobody has asked for yet.
+  private let notes = Mutex<[WriteNote]>([])
+  private let keepsNotes: Bool
 
   /// Creates the file with its largest possible size, reserved on the disk.
   /// - Parameter directory: an existing directory in which the file does not exist; usually a staging directory.
   /// - Throws: `FileFailure`; nothing is left then.
-  public init(creating plan: CompactPlan, in directory: String) throws(FileFailure) {
+  public convenience init(creating plan: CompactPlan, in directory: String) throws(FileFailure) {
+    let file = try WritableFile(creating: directory + "/" + plan.fileName, byteCount: plan.maximumByteCount)
+    self.init(plan, file, keepsNotes: false)
+  }
+
+  /// Opens the file for one of several writers of the same plan, at the same time or one after the other, and creates it
+  /// unless it is there. What was written stays; the one that completes the file has to be told of it by ``restore(_:)``.
+  /// Traps for a plan with compressed tensors: where their chunks lie depends on those before them.
+  /// - Throws: `FileFailure`.
+  public convenience init(sharing plan: CompactPlan, in directory: String) throws(FileFailure) {
+    precondition(!plan.isCompressed, "compressed files are written by one writer")
+    let file = try WritableFile(sharing: directory + "/" + plan.fileName, byteCount: plan.maximumByteCount)
+    self.init(plan, file, keepsNotes: true)
+  }
+
+  private init(_ plan: CompactPlan, _ file: WritableFile, keepsNotes: Bool) {
     self.plan = plan
-    file = try WritableFile(creating: directory + "/" + plan.fileName, byteCount: plan.maximumByteCount)
+    self.file = file
+    self.keepsNotes = keepsNotes
     var indices: [UTF8Key: Int] = [:]
     for (index, tensor) in plan.tensors.enumerated() { indices[UTF8Key(tensor.info.name)] = index }
     self.indices = indices
@@ -46,9 +65,35 @@ public final class CompactWriter: TensorSink {
       try file.write(packed.span, at: place(of: tensor) + UInt64(offset / 2))
     case .planes: try writePlanes(index, CompactChunks(tensor.info), at: offset, bytes)
     }
-    let checksum = CRC32.checksum(bytes)
+    let note = WriteNote(
+      item: UInt32(index), offset: UInt64(offset), byteCount: UInt64(bytes.count), checksum: CRC32.checksum(bytes))
+    insert(note)
+    if keepsNotes { notes.withLock { $0.append(note) } }
+  }
+
+  private func insert(_ note: WriteNote) {
     checksums.withLock {
-      $0[index].insert(UInt64(offset)..<UInt64(offset) + UInt64(bytes.count), checksum: checksum)
+      $0[Int(note.item)].insert(note.offset..<note.offset + note.byteCount, checksum: note.checksum)
+    }
+  }
+
+  /// What was written since it was asked for last, for ``restore(_:)`` of another writer. Nothing of one that created the file
+  /// for itself.
+  public func takeNotes() -> [WriteNote] {
+    notes.withLock { notes in
+      defer { notes = [] }
+      return notes
+    }
+  }
+
+  /// Tells of what others have written.
+  /// - Throws: `ParseFailure` for notes that do not fit the plan.
+  public func restore(_ notes: [WriteNote]) throws(ParseFailure) {
+    for note in notes {
+      guard note.item < plan.tensors.count, note.offset <= UInt64(plan.tensors[Int(note.item)].info.byteCount),
+        note.byteCount <= UInt64(plan.tensors[Int(note.item)].info.byteCount) - note.offset
+      else { throw ParseFailure("a note on tensor \(note.item) fits no plan") }
+      insert(note)
     }
   }
 

@@ -1,7 +1,7 @@
 extension HTMLTemplate {
   static let style = """
     :root { --page: #f6f7f9; --card: #ffffff; --ink: #16191d; --soft: #5b6470; --rule: #dfe3e8; --grid: #e9ecf0;
-      --blue: #0072b2; --blue-soft: rgba(0,114,178,.18); --red: #c44e00; --amber: #8a6100; --grey: #5b6470;
+      --blue: #0072b2; --blue-soft: rgba(0,114,178,.18); --red: #a84300; --amber: #8a6100; --grey: #5b6470;
       --green: #00704f; --heat: #0072b2; }
     @media (prefers-color-scheme: dark) {
       :root { --page: #101317; --card: #191d23; --ink: #e8ebef; --soft: #9aa4b1; --rule: #2c323b; --grid: #262c34;
@@ -22,7 +22,7 @@ extension HTMLTemplate {
     p { margin: 0; }
     .eyebrow, .note, small, footer, .name { color: var(--soft); }
     .eyebrow, .note, small, .name { font-size: 13px; }
-    .eyebrow, .headline, td, small { overflow-wrap: anywhere; }
+    h2, p, li, td, small { overflow-wrap: anywhere; }
     .headline { font-size: 17px; margin-top: 4px; }
     section { margin: 26px 0; }
     .card { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 16px 18px; margin: 0; }

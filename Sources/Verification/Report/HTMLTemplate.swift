@@ -37,12 +37,12 @@ enum HTMLTemplate {
     <section>
     <h2>Gates</h2>
     <div class="card scroll"><table class="gates stack">
-    <thead><tr><th>Gate</th><th>Outcome</th><th class="n">Value</th><th class="n">95 % bounds</th>
+    <thead><tr><th>Gate</th><th>Outcome</th><th class="n">Value</th><th class="n">Bounds</th>
     <th class="n">Limit</th><th class="n">Margin</th><th><span class="hidden">Picture</span></th></tr></thead>
     <tbody>
     {{#gates}}<tr><td><strong>{{title}}</strong><br><small>{{explanation}}</small></td>
     <td><span class="chip {{class}}"><span aria-hidden="true">{{symbol}}</span> {{outcome}}</span></td>
-    <td class="n" data-label="Value">{{value}}</td><td class="n" data-label="95 % bounds">{{interval}}</td>
+    <td class="n" data-label="Value">{{value}}</td><td class="n" data-label="Bounds">{{interval}}</td>
     <td class="n" data-label="Limit">{{limit}}</td><td class="n" data-label="Margin">{{margin}}</td>
     <td>{{{bulletSVG}}}</td></tr>
     {{/gates}}</tbody></table></div>
@@ -55,6 +55,17 @@ enum HTMLTemplate {
     <p class="note">Where to look first: tensors far noisier than the same tensor of other layers, and layers in which the
     error of the residual stream jumps.</p></div>
     </section>{{/hasSuspects}}
+    {{#hasBisection}}<section>
+    <h2>Bisection</h2>
+    <div class="card"><p>{{bisectSentence}}</p>
+    <p class="note">{{bisectNote}}</p></div>
+    <div class="card scroll"><table class="stack"><thead><tr><th>The base's in the candidate's place</th>
+    <th class="n">Tensors</th><th class="n">Drift explained</th><th class="n">KLD left</th><th class="wide"></th></tr></thead><tbody>
+    {{#bisect}}<tr><td><code>{{name}}</code></td><td class="n" data-label="Tensors">{{tensors}}</td>
+    <td class="n" data-label="Drift explained">{{share}}</td><td class="n" data-label="KLD left">{{kld}}</td>
+    <td><div class="meter"><div style="width:{{width}}%"></div></div></td></tr>
+    {{/bisect}}</tbody></table></div>
+    </section>{{/hasBisection}}
     <section class="tiles" aria-label="Figures">
     {{#tiles}}<div class="card tile"><p class="name">{{name}}</p><p class="value">{{value}}</p>
     <p class="note">{{note}}</p></div>

@@ -27,6 +27,12 @@ extension VerificationReport {
     page["hasTensors"] = !tensors.isEmpty
     page["suspects"] = suspects.map { ["name": Self.plain($0.name), "explanation": $0.explanation] }
     page["hasSuspects"] = !suspects.isEmpty
+    page["hasBisection"] = subject.bisection != nil
+    if let bisection = subject.bisection {
+      page["bisectSentence"] = Self.plain(bisection.sentence)
+      page["bisectNote"] = bisection.note
+      page["bisect"] = bisection.tests.map(bisectionRow)
+    }
     let windows = worstWindows.map(windowRow)
     page["windows"] = windows
     page["hasWindows"] = !windows.isEmpty
@@ -71,7 +77,7 @@ extension VerificationReport {
   private var gateRows: [[String: Any]] {
     judgement.gates.map { gate in
       [
-        "title": gate.title, "outcome": gate.outcome.word, "class": gate.outcome.rawValue,
+        "title": gate.title, "outcome": gate.word, "class": gate.outcome.rawValue,
         "symbol": gate.outcome.symbol, "value": gate.valueText, "interval": gate.intervalText,
         "limit": gate.limitText, "margin": gate.marginText, "explanation": gate.explanation,
         "bulletSVG": Charts.gate(gate) ?? "",
@@ -155,6 +161,14 @@ extension VerificationReport {
     return cards.compactMap { card in
       card.svg.map { ["title": card.title, "chartSVG": $0, "note": card.note, "isWide": false] }
     }
+  }
+
+  private func bisectionRow(_ test: Bisection.Test) -> [String: Any] {
+    [
+      "name": Self.plain(test.name), "tensors": Figure.count(test.tensors),
+      "share": Bisection.shareText(test.share, test.shareError), "kld": Figure.significant(test.kld, 3),
+      "width": Figure.fixed(min(100, max(0, test.share * 100)), 1),
+    ]
   }
 
   private func windowRow(_ window: WindowDrift) -> [String: Any] {

@@ -8,19 +8,23 @@ extension VerificationReport {
     if hasCandidate { facts.append(("policy", policyLine)) }
     facts.append(("base", Self.line(subject.base)))
     if let candidate = subject.candidate { facts.append(("candidate", Self.line(candidate))) }
-    facts += [("scored", tokensLine), ("compute", computeLine), ("cost", costLine)]
+    facts.append(("scored", tokensLine))
+    if let sequence = subject.sequence { facts.append(("looks", sequence.line)) }
+    facts += [("compute", computeLine), ("cost", costLine)]
     lines += Self.aligned(facts.map { [$0.0, $0.1] })
     lines += ["", "gates"]
     lines += Self.aligned(
       judgement.gates.map {
         [
-          $0.outcome.word, $0.title, $0.valueText, "[\($0.intervalText)]", $0.limitText,
+          $0.word, $0.title, $0.valueText, "[\($0.intervalText)]", $0.limitText,
           $0.marginInStandardErrors == nil ? "" : "margin \($0.marginText)",
         ]
       }
     ).map { "  " + $0 }
     lines += gateLines.map { "  " + $0 }
     lines += ["", "figures"] + Self.aligned(figures.map { [$0.name, $0.value] }).map { "  " + $0 }
+    lines += suspectLines
+    if let bisection = subject.bisection { lines += bisection.lines }
     for warning in warnings { lines.append("warning: \(warning)") }
     return lines.joined(separator: "\n") + "\n"
   }
@@ -32,25 +36,29 @@ extension VerificationReport {
     if hasCandidate { facts.append(("Policy", policyLine)) }
     facts.append(("Base", Self.line(subject.base)))
     if let candidate = subject.candidate { facts.append(("Candidate", Self.line(candidate))) }
-    facts += [("Scored", tokensLine), ("Compute", computeLine), ("Cost", costLine), ("Version", subject.run.version)]
+    facts.append(("Scored", tokensLine))
+    if let sequence = subject.sequence { facts.append(("Looks", sequence.line)) }
+    facts += [("Compute", computeLine), ("Cost", costLine), ("Version", subject.run.version)]
     lines += ["| | |", "|---|---|"] + facts.map { "| \($0.0) | \(Self.escaped($0.1)) |" }
-    lines += ["", "| Gate | Outcome | Value | 95 % bounds | Limit | Margin |", "|---|---|---:|:---:|---:|---:|"]
+    lines += ["", "| Gate | Outcome | Value | Bounds | Limit | Margin |", "|---|---|---:|:---:|---:|---:|"]
     for gate in judgement.gates {
       lines.append(
-        "| \(gate.title) | \(gate.outcome.word) | \(gate.valueText) | \(gate.intervalText) | \(gate.limitText) | "
+        "| \(gate.title) | \(gate.word) | \(gate.valueText) | \(gate.intervalText) | \(gate.limitText) | "
           + "\(gate.marginText) |")
     }
     lines.append("")
-    for gate in judgement.gates where gate.outcome != .pass {
+    for gate in judgement.gates where gate.outcome != .pass && gate.word != "NOT RUN" {
       lines.append("- **\(gate.title)**: \(Self.escaped(gate.explanation)).")
     }
     for warning in warnings { lines.append("- ⚠️ \(Self.escaped(warning))") }
     lines += ["", "| Figure | Value |", "|---|---|"]
     lines += figures.map { "| \($0.name) | \(Self.escaped($0.value)) |" }
-    let worst = worstLayers
-    if !worst.isEmpty {
-      lines += ["", "| Layers that add most | Relative error |", "|---:|---:|"]
-      lines += worst.map { "| \($0.layer) | \(Figure.significant($0.relativeError)) |" }
+    if !suspects.isEmpty {
+      lines += ["", "**Suspects**", ""]
+      lines += suspects.map { "- \(Self.escaped($0.name)): \(Self.escaped($0.explanation))" }
+    }
+    if let bisection = subject.bisection {
+      lines += ["", "**Bisection**", "", Self.escaped(bisection.sentence)]
     }
     return Self.bounded(lines)
   }
@@ -114,7 +122,7 @@ extension VerificationReport {
         "ln ratio",
         "\(Figure.fixed(drift.lnRatio.mean, 6)) ± \(optional(drift.lnRatio.standardError) { Figure.fixed($0, 6) }) SE"
       ),
-      ("ln ratio, bootstrap 95 %", bootstrap ?? Figure.missing),
+      ("ln ratio, bootstrap 95 %", bootstrap ?? Figure.missing), ("windows", dependenceText(drift)),
       (
         "detectable change", optional(drift.minimumDetectableLnRatio) { "+" + Figure.percent($0, 3) + " at 80 % power" }
       ),
@@ -128,7 +136,13 @@ extension VerificationReport {
         "mean \(Figure.significant(kld.mean.mean)), p50 \(Figure.significant(kld.p50)), p99 "
           + "\(Figure.significant(kld.p99.value)), max \(Figure.significant(kld.max))"
       ),
-      ("top-1 agreement", Figure.percent(agreement.top1.value)),
+      (
+        "top-1 agreement",
+        Figure.percent(agreement.top1.value)
+          + (agreement.top1.interval95.map {
+            " (Wilson 95 % \(Figure.percent($0.lowerBound)) … \(Figure.percent($0.upperBound)))"
+          } ?? "")
+      ),
       ("top-5 overlap", Figure.percent(agreement.top5.mean)),
       (
         "flips",
@@ -136,6 +150,17 @@ extension VerificationReport {
           + "(McNemar p \(Figure.significant(agreement.flipsP, 2)))"
       ),
     ]
+  }
+
+  /// What the windows' order showed, and which error follows.
+  private func dependenceText(_ drift: DriftStatistics) -> String {
+    guard let correlation = drift.windowAutocorrelation else { return Figure.missing }
+    let estimate = drift.lnRatio
+    let error =
+      estimate.dependence?.isSeen == true
+      ? "allowed for, \(Figure.fixed(estimate.degreesOfFreedom, 0)) degrees of freedom"
+      : estimate.dependence == nil ? "too few to judge by" : "taken as independent"
+    return "lag-1 correlation \(Figure.signed(correlation, 3)), \(error)"
   }
 
   /// Perplexity and error with llama.cpp's own digits, to be laid beside its last line; only under its protocol.
@@ -148,16 +173,9 @@ extension VerificationReport {
     return [("as llama.cpp prints it", texts.joined(separator: " → "))]
   }
 
-  /// The five layers that add most to the error of the residual stream, worst first. Errors accumulate, so a layer is
-  /// judged by its increase over the one before.
-  var worstLayers: [LayerError] {
-    var previous = 0.0
-    var steps: [(layer: LayerError, step: Double)] = []
-    for layer in subject.layers where layer.relativeError.isFinite {
-      steps.append((layer, layer.relativeError - previous))
-      previous = layer.relativeError
-    }
-    return steps.sorted { $0.step > $1.step }.prefix(5).filter { $0.step > 0 }.map(\.layer)
+  private var suspectLines: [String] {
+    if suspects.isEmpty { return [] }
+    return ["", "suspects"] + Self.aligned(suspects.map { [Self.plain($0.name), $0.explanation] }).map { "  " + $0 }
   }
 
   /// Columns padded with spaces to equal width; the last one is not padded.
