@@ -8,7 +8,7 @@ TEXT := formats/quantization.md
 DEMO := demo-output
 VENV := .venv
 
-.PHONY: demo test interop large bench build setup lint clean
+.PHONY: demo test interop large bench fuzz build setup lint clean
 
 # Convert the bundled model to FP8, prove it against its base, show the verdict and where the report is.
 demo: build
@@ -37,6 +37,12 @@ large: build
 # tokenizers, side by side as ratios. BENCH_SHAPE and others choose; `python3 Benchmarks/run.py --help` lists them.
 bench: build
 	python3 Benchmarks/run.py $(BIN)
+
+# Coverage-guided fuzzing of every reader, FUZZ_SECONDS of processor time each (a minute by default); FUZZ_TARGETS chooses.
+# The corpus stays in .build-fuzz/corpus, where the next run goes on.
+fuzz: setup
+	LLAMA_FUZZ=1 $(SWIFT) build -c release --sanitize=fuzzer --sanitize=address --scratch-path .build-fuzz --product LlamaFuzz
+	python3 Tests/Fuzz/run.py .build-fuzz/release/LlamaFuzz --seconds $${FUZZ_SECONDS:-60} $(FUZZ_TARGETS)
 
 build: setup
 	$(SWIFT) build -c $(CONFIGURATION) --product llama-convert

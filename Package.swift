@@ -115,6 +115,13 @@ let package = Package(
 
     // Tests. Support holds what several of them build with: byte builders, seeded random numbers, fixtures.
     .target(name: "Support", dependencies: ["ByteIO", "Tensors", crypto], path: "Tests/Support", swiftSettings: base),
+    .target(
+      name: "FuzzTargets",
+      dependencies: [
+        "ByteIO", "Tensors", "SafetensorsFormat", "TorchFormat", "GGUFFormat", "Llama", "Tokenizers", "Quantization",
+        "Checkpoints", "Calibration", "Verification",
+      ], path: "Tests/Fuzz/Targets", swiftSettings: base),
+    .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets", "Support"], swiftSettings: base),
     .testTarget(name: "ByteIOTests", dependencies: ["ByteIO", "Support"], swiftSettings: base),
     .testTarget(name: "KernelsTests", dependencies: ["Kernels", "Tensors", "Support"], swiftSettings: base),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors", "ByteIO", "Support"], swiftSettings: base),
@@ -165,22 +172,12 @@ let package = Package(
   cLanguageStandard: .gnu17
 )
 
-// Fuzzing needs the sanitizer's own main program: `Tests/Fuzz`.
+// Fuzzing needs the sanitizer's own main program: `make fuzz`.
 if Context.environment["LLAMA_FUZZ"] != nil {
   package.targets.append(
-    .executableTarget(
-      name: "TorchFuzz", dependencies: ["TorchFormat", "ByteIO", "Tensors"], path: "Tests/Fuzz/TorchFuzz",
-      swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
+    .target(name: "FuzzAllocations", path: "Tests/Fuzz/Allocations", cSettings: warningsAreErrors))
   package.targets.append(
     .executableTarget(
-      name: "GGUFFuzz", dependencies: ["GGUFFormat", "ByteIO", "Tensors"], path: "Tests/Fuzz/GGUFFuzz",
-      swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
-  package.targets.append(
-    .executableTarget(
-      name: "CompactFuzz", dependencies: ["GGUFFormat", "ByteIO", "Tensors"], path: "Tests/Fuzz/CompactFuzz",
-      swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
-  package.targets.append(
-    .executableTarget(
-      name: "TokenizerFuzz", dependencies: ["Tokenizers", "ByteIO"], path: "Tests/Fuzz/TokenizerFuzz",
+      name: "LlamaFuzz", dependencies: ["FuzzTargets", "FuzzAllocations"], path: "Tests/Fuzz/Driver",
       swiftSettings: base + [.unsafeFlags(["-parse-as-library"])]))
 }

@@ -3,7 +3,7 @@ public import Checkpoints
 internal import Inference
 internal import Kernels
 public import Llama
-internal import Quantization
+public import Quantization
 internal import Tensors
 
 /// Fits a model's linears to text: what calibrated methods need before codes are written.
@@ -22,14 +22,18 @@ public final class Calibration {
   public typealias Progress = @Sendable (_ done: UInt64, _ total: UInt64) -> Void
 
   /// - Parameters:
-  ///   - selected: the linears that are quantized.
+  ///   - selected: the linears that are fitted.
+  ///   - recipes: where linears are rounded each in its own way: for those selected, how, in place of the settings'
+  ///     quantizer, which is of the same method; for others, how they are rounded by themselves, since what comes after them
+  ///     is fitted to what they make of the text then.
   ///   - output: the path that the output will have; what is found lies beside it until `discard`.
   ///   - identity: of the plan: what was found under another one is not taken up.
   /// - Throws: `ParseFailure`, `FileFailure`, `CalibrationMemoryFailure`, and what `checkCancellation` throws. What is complete
   ///   stays, and the next run goes on behind it.
   public init(
-    _ checkpoint: Checkpoint, selected: Set<TensorRole>, text: CalibrationText, settings: CalibrationSettings,
-    output: String, identity: String, progress: @escaping Progress = { _, _ in }
+    _ checkpoint: Checkpoint, selected: Set<TensorRole>, recipes: [TensorRole: LinearRecipe] = [:],
+    text: CalibrationText, settings: CalibrationSettings, output: String, identity: String,
+    progress: @escaping Progress = { _, _ in }
   ) throws {
     facts = Self.facts(text, settings)
     guard settings.quantizer.isFitted else {
@@ -44,6 +48,7 @@ public final class Calibration {
       for: output, identity: identity + "\n" + facts.serialized(.compact) + "\n")
     self.store = store
     var weights = SubstitutedWeights(base)
+    let linears = FittedLinears(selected: selected, recipes: recipes, common: settings.quantizer)
     var stream = try CalibrationStream(base, windows: text.windows, settings: settings.forward)
     let count = checkpoint.configuration.layerCount
     for layer in 0..<count {
@@ -52,18 +57,18 @@ public final class Calibration {
       if store.has(layer) {
         // Later layers see what this one, as it was left, makes of the text. Of the last nothing follows.
         if layer + 1 < count {
-          weights = try Self.restored(store, layer, own, base, settings)
+          weights = try Self.restored(store, layer, own, base, linears, threads: settings.threads)
           try stream.pass(through: .attention, layer: layer, weights: weights)
           try stream.pass(through: .feedForward, layer: layer, weights: weights)
         }
       } else {
         let calibration = LayerCalibration(
-          layer: layer, tensors: tensors, selected: selected, settings: settings,
+          layer: layer, tensors: tensors, linears: linears, settings: settings,
           configuration: checkpoint.configuration)
         try store.write(layer, try calibration.run(&stream, &weights))
       }
       weights.removeAll()
-      for found in try store.tensors(layer, of: own, quantizer: settings.quantizer) {
+      for found in try store.tensors(layer, of: own, linears) {
         self.tensors[found.tensor.role] = found
       }
       progress(UInt64(layer + 1), UInt64(count))
@@ -90,10 +95,14 @@ public final class Calibration {
 
   private static func restored(
     _ store: CalibrationStore, _ layer: Int, _ own: [LogicalTensor], _ base: CheckpointWeights,
-    _ settings: CalibrationSettings
+    _ linears: FittedLinears, threads: Int
   ) throws -> SubstitutedWeights {
     var weights = SubstitutedWeights(base)
-    for found in try store.tensors(layer, of: own, quantizer: settings.quantizer) {
+    for tensor in own {
+      guard let recipe = linears.recipeOfOther(tensor.role) else { continue }
+      weights.replace(tensor.role, by: try recipe.rounded(tensor, threads: threads))
+    }
+    for found in try store.tensors(layer, of: own, linears) {
       let tensor = found.tensor
       if tensor.quantization == nil {
         weights.replace(tensor.role, by: try tensor.values(rows: 0..<tensor.rowCount))

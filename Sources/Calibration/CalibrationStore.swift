@@ -57,32 +57,65 @@ final class CalibrationStore {
 
   /// The tensors of a layer, read when they are asked for.
   func tensors(
-    _ layer: Int, of original: [LogicalTensor], quantizer: IntegerQuantizer
+    _ layer: Int, of original: [LogicalTensor], _ linears: FittedLinears
   ) throws -> [CalibratedTensor] {
     let file = try SafetensorsFile(path: directory.file(fileName(layer)))
     let statistics = try file.metadata["statistics"].map { try JSONValue(parsing: Array($0.utf8)) }
     return try original.compactMap { tensor -> CalibratedTensor? in
       let name = tensor.role.canonicalText
-      func rows(_ suffix: String) -> (RowExpression, TensorInfo)? {
-        file.info(name + suffix).map { (.stored(StoredRows(source: file, tensor: $0)), $0) }
+      func rows(_ suffix: String, _ type: ElementType?, _ shape: Shape) throws -> (RowExpression, TensorInfo)? {
+        guard let info = file.info(name + suffix) else { return nil }
+        try Self.check(info, type, shape, file.path)
+        return (.stored(StoredRows(source: file, tensor: info)), info)
       }
-      if let (norm, info) = rows("") {
+      if let (norm, info) = try rows("", nil, tensor.shape) {
         return CalibratedTensor(
           tensor: LogicalTensor(role: tensor.role, shape: tensor.shape, elementType: info.elementType, rows: norm),
           statistics: nil)
       }
-      guard let (codes, _) = rows(CalibratedWeight.codeSuffix), let (scales, info) = rows(CalibratedWeight.scaleSuffix)
+      let quantizer = linears.quantizer(of: tensor.role)
+      let groupCount = quantizer.grid.groupCount(columns: tensor.columnCount)
+      let groupShape: Shape = [tensor.rowCount, groupCount]
+      guard let (codes, _) = try rows(CalibratedWeight.codeSuffix, .i8, tensor.shape),
+        let (scales, info) = try rows(CalibratedWeight.scaleSuffix, nil, groupShape)
       else { return nil }
-      let groups = try rows(CalibratedWeight.groupSuffix).map { GroupIndex.parsed(try file.bytes(of: $0.1.name)) }
+      let groups = try rows(CalibratedWeight.groupSuffix, .i32, [tensor.columnCount]).map {
+        try Self.groups(file, $0.1, count: groupCount)
+      }
       return CalibratedTensor(
         tensor: LogicalTensor(
           role: tensor.role, shape: tensor.shape, elementType: .i8, rows: codes,
           quantization: StoredQuantization(
             scheme: quantizer.grid.scheme, scales: scales, scaleType: info.elementType, scaleShape: info.shape,
             activations: quantizer.activations, bits: quantizer.grid.bits,
-            zeroPoints: rows(CalibratedWeight.zeroPointSuffix)?.0, columnGroups: groups)),
+            zeroPoints: try rows(CalibratedWeight.zeroPointSuffix, .i8, groupShape)?.0, columnGroups: groups)),
         statistics: statistics?[name].flatMap { QuantizationStatistics(document: $0) })
     }
+  }
+
+  private static let advice = "the store is damaged: delete its directory and run again"
+
+  /// What stands in the file is read as what calibration wrote; a file that says otherwise is not.
+  /// - Parameter type: nil for a floating-point one.
+  private static func check(
+    _ info: TensorInfo, _ type: ElementType?, _ shape: Shape, _ path: String
+  ) throws(ParseFailure) {
+    let fits = type.map { info.elementType == $0 } ?? [.f32, .f16, .bf16].contains(info.elementType)
+    guard fits, info.shape == shape else {
+      throw ParseFailure(
+        "the tensor is \(info.elementType) \(info.shape), expected \(type.map { "\($0)" } ?? "a floating-point type") "
+          + "\(shape)", file: path, item: info.name, advice: advice)
+    }
+  }
+
+  /// The group of each column.
+  private static func groups(_ file: SafetensorsFile, _ info: TensorInfo, count: Int) throws -> [Int32] {
+    let groups = GroupIndex.parsed(try file.bytes(of: info.name))
+    guard groups.allSatisfy({ (0..<Int32(count)).contains($0) }) else {
+      throw ParseFailure(
+        "a column's group is not in 0 to \(count - 1)", file: file.path, item: info.name, advice: advice)
+    }
+    return groups
   }
 
   /// Removes all, when the output is published.

@@ -88,7 +88,7 @@ struct ChannelFoldingSearch {
     if producer.isLinear, !layer.selected.contains(producer) { return }
     let heads = input == .attentionOutput ? valueRows() : nil
     let linears = try consumers.map { try layer.values(of: $0, folding) }
-    let quantizer = layer.settings.quantizer
+    let quantizer = layer.linears.quantizer(of: consumers[0])
     let weightType = layer.tensors[consumers[0]]?.elementType ?? .bf16
     let columns = sample.columns
     let search = ChannelScaleSearch(

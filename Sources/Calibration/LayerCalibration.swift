@@ -12,12 +12,12 @@ internal import Tensors
 struct LayerCalibration {
   let layer: Int
   let tensors: [TensorRole: LogicalTensor]
-  /// The linears that are quantized.
-  let selected: Set<TensorRole>
+  let linears: FittedLinears
   let settings: CalibrationSettings
   let configuration: LlamaConfiguration
 
-  private var quantizer: IntegerQuantizer { settings.quantizer }
+  /// The linears that are fitted.
+  var selected: Set<TensorRole> { linears.selected }
 
   /// - Parameters:
   ///   - stream: at the layer's start; behind it in the end.
@@ -26,9 +26,11 @@ struct LayerCalibration {
   func run(_ stream: inout CalibrationStream, _ weights: inout SubstitutedWeights) throws -> [CalibratedWeight] {
     var results: [CalibratedWeight] = []
     var folding = ChannelFolding()
-    if quantizer.method.scalesChannels || quantizer.smoothing != nil {
+    if settings.quantizer.scalesChannels {
       folding =
-        try quantizer.smoothing.map { try ActivationSmoothing(layer: self, alpha: $0).folding(stream, weights) }
+        try settings.quantizer.smoothing.map {
+          try ActivationSmoothing(layer: self, alpha: $0).folding(stream, weights)
+        }
         ?? ChannelFoldingSearch(layer: self).folding(stream, weights)
       for (role, norm) in folding.norms {
         weights.replace(role, by: norm.values)
@@ -42,7 +44,8 @@ struct LayerCalibration {
     for input in LinearInput.allCases {
       let roles = roles(of: input)
       if !roles.isEmpty {
-        var inputs = try InputStatistics(stream, input, layer, weights, settings)
+        var inputs = try InputStatistics(
+          stream, input, layer, weights, linears.quantizer(of: roles[0]).grid, settings)
         // Factored in its own memory: nobody else holds it.
         var feedback: ErrorFeedback?
         if let gram = inputs.gram.take() { feedback = try self.feedback(gram, input) }
@@ -53,6 +56,7 @@ struct LayerCalibration {
           results.append(result)
         }
       }
+      try roundOthers(of: input, &weights)
       switch input {
       case .attentionOutput: try stream.pass(through: .attention, layer: layer, weights: weights)
       case .down: try stream.pass(through: .feedForward, layer: layer, weights: weights)
@@ -60,6 +64,15 @@ struct LayerCalibration {
       }
     }
     return results
+  }
+
+  /// What is rounded by itself is so from here on.
+  private func roundOthers(of input: LinearInput, _ weights: inout SubstitutedWeights) throws {
+    for role in input.linears.map({ TensorRole.layer(layer, $0) }) {
+      guard let recipe = linears.recipeOfOther(role), let tensor = tensors[role] else { continue }
+      try settings.checkCancellation()
+      weights.replace(role, by: try recipe.rounded(tensor, threads: settings.threads))
+    }
   }
 
   private func feedback(_ gram: consuming GramMatrix, _ input: LinearInput) throws(ParseFailure) -> ErrorFeedback {
@@ -99,6 +112,7 @@ struct LayerCalibration {
     _ role: TensorRole, _ folding: ChannelFolding, _ inputs: InputStatistics, _ feedback: ErrorFeedback?
   ) throws -> (WeightMatrix, CalibratedWeight) {
     guard let tensor = tensors[role] else { throw ParseFailure("the tensor is missing", item: role.canonicalText) }
+    let quantizer = linears.quantizer(of: role)
     let values = try values(of: role, folding)
     let scales = GroupScales(quantizer, weightType: tensor.elementType, columns: tensor.columnCount, settings)
     // The scores of attention are products of two outputs: clipping that is good for one is not for both.
@@ -152,7 +166,7 @@ struct InputStatistics {
 
   init(
     _ stream: CalibrationStream, _ input: LinearInput, _ layer: Int, _ weights: SubstitutedWeights,
-    _ settings: CalibrationSettings
+    _ grid: IntegerGrid, _ settings: CalibrationSettings
   ) throws {
     var gram: GramMatrix?
     var sums: [Double] = []
@@ -175,7 +189,7 @@ struct InputStatistics {
     if let gram { sums = gram.diagonal.map(Double.init) }
     meanSquares = sums.map { Float($0 / Double(max(1, tokens))) }
     self.gram = method.feedsErrorsForward ? gram : nil
-    let size = settings.quantizer.grid.groupSize(columns: sums.count)
+    let size = grid.groupSize(columns: sums.count)
     blocks =
       method == .awq
       ? stride(from: 0, to: sums.count, by: max(1, size)).map { gram?.block($0..<$0 + size) ?? [] } : []

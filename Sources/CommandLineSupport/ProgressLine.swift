@@ -42,7 +42,7 @@ public final class ProgressLine: Sendable {
   }
 
   public enum Unit: Sendable {
-    case bytes, layers
+    case bytes, layers, passes
 
     func show(_ value: Double) -> String {
       switch self {
@@ -55,11 +55,17 @@ public final class ProgressLine: Sendable {
           index += 1
         }
         return index == 0 ? "\(Int(value)) B" : "\((value * 10).rounded() / 10) \(units[index])"
-      case .layers: return "\(Int(value))"
+      case .layers, .passes: return "\(Int(value))"
       }
     }
 
-    var name: String { self == .bytes ? "" : " layers" }
+    var name: String {
+      switch self {
+      case .bytes: ""
+      case .layers: " layers"
+      case .passes: " passes at most"
+      }
+    }
   }
 
   private func draw(_ text: String, _ state: inout State) {

@@ -28,7 +28,9 @@ public struct MemoryEstimate: Sendable, Equatable {
     }
     let head = (
       HeadSweep.heldBlocks(models) * HeadSweep.blockByteCount(models),
-      models.reduce(0) { $0 + 4 * chunk * (2 * $1.configuration.hiddenSize + HeadSweep.vocabularyBlock) }
+      // Logits of the base and of one candidate at a time.
+      models.reduce(0) { $0 + 8 * chunk * $1.configuration.hiddenSize }
+        + 4 * chunk * min(2, models.count) * HeadSweep.vocabularyBlock
         + settings.threads * MatrixProduct.packedByteCount(kernel: settings.kernel)
     )
     let peak = (phases + [head]).max { $0.0 + $0.1 < $1.0 + $1.1 } ?? (0, 0)

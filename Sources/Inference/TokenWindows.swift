@@ -70,6 +70,18 @@ public struct TokenWindows: Sendable, Equatable {
     self.context = context
   }
 
+  /// Some of these windows.
+  /// - Parameter numbers: places in `windows`, ascending.
+  public func selecting(_ numbers: [Int]) -> TokenWindows { TokenWindows(self, numbers) }
+
+  private init(_ all: TokenWindows, _ numbers: [Int]) {
+    windows = numbers.map { all.windows[$0] }
+    indices = numbers.map { all.indices[$0] }
+    scored = numbers.map { all.scored[$0] }
+    offsets = all.offsets.isEmpty ? [] : numbers.map { all.offsets[$0] }
+    context = all.context
+  }
+
   /// The numbers of the windows to take of `count`: all, or as few as hold `limit` scored tokens, each the middle of one
   /// of as many equal stretches of the text.
   private static func spread(over count: Int, limit: Int?, perWindow: Int) -> [Int] {

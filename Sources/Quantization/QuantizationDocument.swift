@@ -29,20 +29,22 @@ extension QuantizationConfiguration {
         "format": "float-quantized",
         "quantization_status": "compressed",
         "ignore": ignored,
-        "config_groups": [
-          "group_0": [
-            "targets": ["Linear"],
-            "format": "float-quantized",
-            "weights": arguments(strategy: "channel", dynamic: false),
-            "input_activations": recipe == .fp8Static
-              ? arguments(strategy: "tensor", dynamic: false) : arguments(strategy: "token", dynamic: true),
-            "output_activations": nil,
-          ]
-        ],
+        "config_groups": ["group_0": fp8Group(recipe, targets: ["Linear"])],
         "kv_cache_scheme": nil,
         "global_compression_ratio": nil,
       ]
     }
+  }
+
+  static func fp8Group(_ recipe: FP8Recipe, targets: [String]) -> JSONValue {
+    [
+      "targets": .array(targets.map { .string($0) }),
+      "format": "float-quantized",
+      "weights": arguments(strategy: "channel", dynamic: false),
+      "input_activations": recipe == .fp8Static
+        ? arguments(strategy: "tensor", dynamic: false) : arguments(strategy: "token", dynamic: true),
+      "output_activations": nil,
+    ]
   }
 
   /// The six basic fields and no other: readers refuse unknown keys here.

@@ -51,7 +51,7 @@ struct CalibrationOptions: ParsableArguments {
     let text = try CalibrationText(
       path: path, for: checkpoint, context: min(context, checkpoint.maximumPositions), limit: tokens)
     for remark in text.remarks { console.remark("warning: \(remark)") }
-    guard case .integers(let quantizer) = task else {
+    guard case .integers(let quantizer, let recipes) = task else {
       return try Calibration(
         activationScalesOf: checkpoint, linears: roles, text: text, threads: threads,
         checkCancellation: { try interruption.check() }
@@ -61,7 +61,8 @@ struct CalibrationOptions: ParsableArguments {
       quantizer: quantizer, damping: damping, order: order.columns, threads: threads, maximumMemory: maximumMemory,
       checkCancellation: { try interruption.check() })
     return try Calibration(
-      checkpoint, selected: roles, text: text, settings: settings, output: plan.outputPath, identity: plan.digest
+      checkpoint, selected: roles, recipes: recipes, text: text, settings: settings, output: plan.outputPath,
+      identity: plan.digest
     ) { line.update("calibrate", done: $0, total: $1, unit: .layers) }
   }
 }

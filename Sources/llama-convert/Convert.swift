@@ -71,6 +71,7 @@ struct Convert: ParsableCommand {
   )
   var layout: IntegerLayout?
   @OptionGroup(title: "Calibration") var calibration: CalibrationOptions
+  @OptionGroup(title: "Mixed types") var mixed: MixedOptions
   @Flag(name: .customLong("allow-requantize"), help: "Round weights that were rounded to few bits already.")
   var allowsRequantizing = false
   @Flag(help: "Replace an existing output, in one step, once the new one is complete.")
@@ -85,8 +86,11 @@ struct Convert: ParsableCommand {
   var dryRun = false
   @Option(help: "Before publication, judge the candidate's perplexity drift against IN on this text.")
   var verify: String?
-  @Option(help: "Policy of --verify: \(Policy.builtIn.map(\.name).joined(separator: ", ")), or a YAML or JSON file.")
-  var policy: String = "fp8"
+  @Option(
+    help:
+      "Policy of --verify: \(Policy.builtIn.map(\.name).joined(separator: ", ")), or a YAML or JSON file. The one that suits --to when absent."
+  )
+  var policy: String?
   @OptionGroup(title: "Unfinished work and parts") var work: WorkOptions
   @OptionGroup(title: "General") var shared: SharedOptions
 
@@ -103,6 +107,8 @@ struct Convert: ParsableCommand {
     }
   }
 
+  private var policyName: String { policy ?? (to ?? .unchanged).matchingPolicy.name }
+
   func validate() throws {
     if let tensorParallel, tensorParallel < 1 { throw ValidationError("--tp must be positive") }
     if let maximumShardSize, maximumShardSize.bytes == 0 { throw ValidationError("--max-shard-size must be positive") }
@@ -113,13 +119,16 @@ struct Convert: ParsableCommand {
       throw ValidationError("--verify goes to llama-convert finish, behind the parts")
     }
     if work.part != nil && dryRun { throw ValidationError("--dry-run shows the whole plan; leave out --part") }
+    try mixed.validate(isMixed: to == .mixed, method: method, calibration)
     if dryRun && verify != nil { throw ValidationError("--dry-run writes nothing that --verify could judge") }
   }
 
   func run() throws {
     let console = shared.console(program: "llama-convert")
     try console.run {
-      let plan = try plan(console)
+      let interruption = Interruption()
+      interruption.listen()
+      let plan = try plan(console, interruption)
       if dryRun {
         try plan.preflight()
         try console.result(shared.json ? plan.document.serialized() : plan.summary)
@@ -129,32 +138,36 @@ struct Convert: ParsableCommand {
       if try isPublished(plan, journal, console) { return }
       try plan.preflight()
       if let part = work.part?.part {
-        try convert(plan, part, journal, console)
+        try convert(plan, part, journal, interruption, console)
       } else {
-        try convert(plan, journal, console)
+        try convert(plan, journal, interruption, console)
       }
     }
   }
 
   /// Behind the parts.
   func finish(parts: Int, _ console: Console) throws {
-    let plan = try plan(console)
+    let interruption = Interruption()
+    interruption.listen()
+    let plan = try plan(console, interruption)
     let journal = work.journal(console)
     if try isPublished(plan, journal, console) { return }
     try plan.preflight()
-    let interruption = Interruption()
-    interruption.listen()
     let line = ProgressLine(console: console)
     defer { line.finish() }
     let run = try ConversionRun(finishing: plan, parts: parts, journal: journal, interruption: interruption)
     try prove(run, interruption, line, console)
   }
 
-  private func plan(_ console: Console) throws -> ConversionPlan {
+  private func plan(_ console: Console, _ interruption: Interruption) throws -> ConversionPlan {
     let checkpoint = try Checkpoint(path: input)
     for inference in checkpoint.inferences { console.remark("inferred: \(inference)") }
     for note in checkpoint.notes { console.remark("warning: \(note)") }
-    let plan = try ConversionPlan(checkpoint, output: output, options: try options())
+    var options = try options()
+    if to == .mixed {
+      try mixed.choose(&options, checkpoint, output: output, calibration, shared, interruption, console)
+    }
+    let plan = try ConversionPlan(checkpoint, output: output, options: options)
     for warning in plan.warnings { console.remark("warning: \(warning)") }
     return plan
   }
@@ -185,10 +198,9 @@ struct Convert: ParsableCommand {
   }
 
   private func convert(
-    _ plan: ConversionPlan, _ part: WorkPart, _ journal: JournalSettings, _ console: Console
+    _ plan: ConversionPlan, _ part: WorkPart, _ journal: JournalSettings, _ interruption: Interruption,
+    _ console: Console
   ) throws {
-    let interruption = Interruption()
-    interruption.listen()
     let line = ProgressLine(console: console)
     defer { line.finish() }
     let run = try PartRun(plan, part: part, journal: journal, interruption: interruption) {
@@ -197,9 +209,9 @@ struct Convert: ParsableCommand {
     try console.result(shared.json ? run.document.serialized() : run.summary)
   }
 
-  private func convert(_ planned: ConversionPlan, _ journal: JournalSettings, _ console: Console) throws {
-    let interruption = Interruption()
-    interruption.listen()
+  private func convert(
+    _ planned: ConversionPlan, _ journal: JournalSettings, _ interruption: Interruption, _ console: Console
+  ) throws {
     let line = ProgressLine(console: console)
     defer { line.finish() }
     let fitted = try calibration.run(
@@ -243,7 +255,8 @@ struct Convert: ParsableCommand {
   ) throws -> ConversionRecord.Verification? {
     guard let verify else { return nil }
     let request = VerificationRequest(
-      base: checkpoint, candidate: try Checkpoint(path: staged), textPath: verify, policy: try Policy(argument: policy),
+      base: checkpoint, candidate: try Checkpoint(path: staged), textPath: verify,
+      policy: try Policy(argument: policyName),
       threads: shared.threads, maximumMemory: shared.maximumMemory.bytes)
     let result = try request.run(checkCancellation: { try interruption.check() }) {
       line.update($0, done: $1, total: $2, unit: .layers)
@@ -253,7 +266,8 @@ struct Convert: ParsableCommand {
     let report = result.report
     guard report.verdict == .pass else {
       try console.result(shared.json ? report.jsonText : report.summary)
-      console.error("the verdict under policy \(policy) is \(report.verdict.rawValue): the candidate was not published")
+      console.error(
+        "the verdict under policy \(policyName) is \(report.verdict.rawValue): the candidate was not published")
       throw ExitCodeCarrier(report.verdict == .fail ? .gateFailed : .inconclusive)
     }
     return ConversionRecord.Verification(entry: report.recordEntry, line: report.line)

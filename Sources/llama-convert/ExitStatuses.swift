@@ -23,6 +23,10 @@ extension MemoryFailure: ExitStatusError {
   public var exitStatus: ExitStatus { .usage }
 }
 
+extension TypeChoiceFailure: ExitStatusError {
+  public var exitStatus: ExitStatus { .usage }
+}
+
 extension SensitivityFailure: ExitStatusError {
   public var exitStatus: ExitStatus { .usage }
 }

@@ -18,8 +18,11 @@ struct Finish: ParsableCommand {
   var force = false
   @Option(help: "Before publication, judge the candidate's perplexity drift against the input on this text.")
   var verify: String?
-  @Option(help: "Policy of --verify: \(Policy.builtIn.map(\.name).joined(separator: ", ")), or a YAML or JSON file.")
-  var policy: String = "fp8"
+  @Option(
+    help:
+      "Policy of --verify: \(Policy.builtIn.map(\.name).joined(separator: ", ")), or a YAML or JSON file. The one that suits the parts' --to when absent."
+  )
+  var policy: String?
   @OptionGroup(title: "General") var shared: SharedOptions
 
   func run() throws {

@@ -21,7 +21,7 @@ struct LlamaVerify: ParsableCommand {
       full disk, 75 interrupted, 77 permission.
       """,
     version: ToolVersion.text,
-    subcommands: [Verify.self, Tokenize.self, Logits.self, Speed.self],
+    subcommands: [Verify.self, Combine.self, Tokenize.self, Logits.self, Speed.self],
     defaultSubcommand: Verify.self)
 }
 
@@ -62,6 +62,24 @@ struct Verify: ParsableCommand {
   )
   var eachItsOwnTokenizer = false
   @Option(help: "Score about so many tokens, in windows spread evenly over the text, instead of all.") var tokens: Int?
+  @Flag(
+    name: .customLong("until-decided"),
+    help:
+      "Score growing shares of the text, each spread evenly over it, and stop once the policy decides. The verdict's errors stay those of one test."
+  )
+  var untilDecided = false
+  @Option(
+    name: .customLong("max-tokens"), help: "With --until-decided: score about so many tokens at most, instead of all.")
+  var maximumTokens: Int?
+  @Option(help: "Of the bootstrap, and of the order in which --until-decided takes windows.") var seed: UInt64 = 1
+  @Option(
+    help:
+      "Score only one part of the windows, and write its scores instead of a report: INDEX/COUNT, counted from 0, or env for what Kubernetes or Slurm say. llama-verify combine puts parts together.",
+    transform: PartArgument.init(argument:))
+  var part: PartArgument?
+  @Option(
+    help: "With --part: the file that takes the scores, or an existing folder for it. A file from before is replaced.")
+  var evidence: String?
   @Option(
     help:
       "How products are computed. exact: to float32's accuracy. bf16: both sides rounded to BF16, as BF16 serving does, in about half the time."
@@ -84,9 +102,15 @@ struct Verify: ParsableCommand {
       "Do not judge: collect the importance matrix of BASE on the text into this new file, for llama-convert --imatrix and llama.cpp."
   )
   var imatrix: String?
+  @Flag(
+    help:
+      "Plant known faults of converters in MODEL (BASE), one at a time and in memory only, and see whether each is flagged; --text is optional."
+  )
+  var selfTest = false
   @OptionGroup(title: "General") var shared: SharedOptions
 
   func validate() throws {
+    if selfTest { try validateSelfTest() }
     guard (2...1 << 20).contains(context ?? 512) else {
       throw ValidationError("--context must be between 2 and 1048576")
     }
@@ -95,14 +119,16 @@ struct Verify: ParsableCommand {
     }
     guard text == nil || chat == nil else { throw ValidationError("--text and --chat are two ways; give one of them") }
     guard chat == nil || rule == .windows else { throw ValidationError("--chat has no --protocol") }
-    if text == nil && chat == nil {
+    if text == nil && chat == nil && !selfTest {
       guard policy == Policy.lossless.name, candidates.count == 1 else {
         throw ValidationError("--text is needed; only two models under --policy lossless are compared without")
       }
       guard report == nil else { throw ValidationError("--report needs --text: without scores there is no report") }
     }
-    if bisect && (candidates.count != 1 || eachItsOwnTokenizer || text == nil && chat == nil) {
-      throw ValidationError("--bisect takes one candidate, and --text or --chat")
+    if bisect
+      && (candidates.count != 1 || eachItsOwnTokenizer || untilDecided || part != nil || text == nil && chat == nil)
+    {
+      throw ValidationError("--bisect takes one candidate, and --text or --chat, all of it in this process and at once")
     }
     if imatrix != nil && (!candidates.isEmpty || report != nil || text == nil && chat == nil) {
       throw ValidationError("--imatrix takes one model and --text or --chat, and makes no report")
@@ -115,17 +141,31 @@ struct Verify: ParsableCommand {
       }
     }
     if let tokens, tokens < 1 { throw ValidationError("--tokens must be positive") }
+    if let maximumTokens, maximumTokens < 1 { throw ValidationError("--max-tokens must be positive") }
+    guard maximumTokens == nil || untilDecided else { throw ValidationError("--max-tokens needs --until-decided") }
+    if part != nil || evidence != nil {
+      guard part != nil, evidence != nil else { throw ValidationError("--part and --evidence go together") }
+      guard candidates.count <= 1, text != nil || chat != nil, report == nil, imatrix == nil, !eachItsOwnTokenizer,
+        !untilDecided
+      else {
+        throw ValidationError(
+          "--part takes one candidate at most and a text, and neither --until-decided, --report, --imatrix nor --each-its-own-tokenizer"
+        )
+      }
+    }
+    if untilDecided && (candidates.isEmpty || tokens != nil || imatrix != nil || eachItsOwnTokenizer) {
+      throw ValidationError("--until-decided takes a candidate to decide on, and --max-tokens instead of --tokens")
+    }
   }
 
   func run() throws {
     let console = shared.console(program: "llama-verify")
     try console.run {
-      if let report, FileSystem.nameIsTaken(report) {
-        throw FileFailure(path: report, operation: "create the report", kind: .exists, detail: "it exists already")
-      }
+      try ReportFolder.refuseExisting(report)
       let interruption = Interruption()
       interruption.listen()
       let policy = try Policy(argument: policy)
+      if selfTest { return try runSelfTest(policy, console, interruption) }
       guard let text = text ?? chat else { return try compareDigests(console, interruption) }
       let line = ProgressLine(console: console)
       defer { line.finish() }
@@ -133,11 +173,12 @@ struct Verify: ParsableCommand {
       var request = VerificationRequest(
         base: model, candidates: try candidates.map { try Checkpoint(path: $0) }, textPath: text, policy: policy,
         context: context ?? (chat == nil ? 512 : min(8192, model.maximumPositions)), rule: chat == nil ? rule : .chat,
-        tokenLimit: tokens,
+        tokenLimit: tokens ?? maximumTokens,
         compute: compute, emulation: emulate, threads: shared.threads,
         maximumMemory: shared.maximumMemory.bytes)
       let models = [request.base] + request.candidates
       request.showsExcerpts = !hidesExcerpts
+      (request.stopsWhenDecided, request.seed, request.part) = (untilDecided, seed, part?.part)
       request.bisects = bisect
       try emulate?.check(models)
       for note in models.flatMap(\.notes) { console.remark("warning: \(note)") }
@@ -149,11 +190,16 @@ struct Verify: ParsableCommand {
         line.finish()
         return try console.result(shared.json ? result.document.serialized() : result.summary)
       }
-      let results = try request.runAll(checkCancellation: { try interruption.check() }) {
-        line.update($0, done: $1, total: $2, unit: .layers)
+      let results = try request.runAll(checkCancellation: { try interruption.check() }) { phase, done, total in
+        if phase == VerificationRequest.bisectionPhase, done == 0 {
+          console.remark("bisect: at most \(total) forward passes of the candidate")
+        }
+        line.update(
+          phase, done: done, total: total, unit: phase == VerificationRequest.bisectionPhase ? .passes : .layers)
       }
       line.finish()
       for remark in results[0].remarks { console.remark("warning: \(remark)") }
+      if let part, let evidence { return try keep(results[0], part.part, in: evidence, console) }
       try give(results, to: console)
     }
   }
@@ -163,20 +209,33 @@ struct Verify: ParsableCommand {
     let verdict: Verdict
     if results.count == 1 {
       let result = results[0]
-      if let report { try write(try result.report.files(scores: result.scores), to: report) }
+      if let report { try ReportFolder.write(try result.report.files(scores: result.scores), to: report) }
       try console.result(shared.json ? result.report.jsonText : result.report.summary)
       verdict = result.report.verdict
     } else {
       let comparison = Comparison(results)
-      if let report { try write(try comparison.files(), to: report) }
+      if let report { try ReportFolder.write(try comparison.files(), to: report) }
       try console.result(shared.json ? comparison.jsonText : comparison.summary)
       verdict = comparison.verdict
     }
-    switch verdict {
-    case .fail: throw ExitCodeCarrier(.gateFailed)
-    case .inconclusive: throw ExitCodeCarrier(.inconclusive)
-    case .pass, .none: break
-    }
+    try verdict.exit()
+  }
+
+  /// Writes a part's evidence. It has no verdict: that is for all parts together.
+  private func keep(_ result: VerificationResult, _ part: WorkPart, in place: String, _ console: Console) throws {
+    let isFolder = try FileSystem.kind(of: place) == .directory
+    let path = isFolder ? "\(place)/\(PartEvidence.fileName(of: part))" : place
+    try FileSystem.writeAtomically(
+      Evidence(scores: result.scores, facts: result.report.subject.facts).bytes, to: path)
+    let document: JSONValue = [
+      "schema": "llama-verify-part/1", "path": .string(path), "part": .string(part.description),
+      "windows": .number(JSONNumber(result.report.windows)), "tokens": .number(JSONNumber(result.report.tokens)),
+    ]
+    try console.result(
+      shared.json
+        ? document.serialized()
+        : "wrote       \(path)\npart        \(part)\nwindows     \(result.report.windows)\ntokens      \(result.report.tokens)\n"
+    )
   }
 
   private func collect(
@@ -210,25 +269,6 @@ struct Verify: ParsableCommand {
     let proof = try LosslessProof(models[0], models[1], threads: shared.threads) { try interruption.check() }
     try console.result(shared.json ? proof.document.serialized() : proof.summary)
     if proof.verdict == .fail { throw ExitCodeCarrier(.gateFailed) }
-  }
-
-  private func write(_ files: [(name: String, bytes: [UInt8])], to directory: String) throws {
-    let staging = try StagedDirectory(creatingFor: directory)
-    do {
-      var folders: Set<String> = []
-      for file in files {
-        let parts = file.name.split(separator: "/")
-        if parts.count == 2, folders.insert(String(parts[0])).inserted {
-          try FileSystem.createDirectory(staging.file(String(parts[0])))
-        }
-        try FileSystem.write(file.bytes, toNew: staging.file(file.name))
-      }
-      for folder in folders { try FileSystem.synchronizeDirectory(staging.file(folder)) }
-      try staging.publish(replacing: false)
-    } catch {
-      try? staging.discard()
-      throw error
-    }
   }
 }
 

@@ -159,6 +159,33 @@ struct CalibrationTests {
     #expect(!FileSystem.nameIsTaken(store))
   }
 
+  @Test(
+    "A layer's file that holds something else is refused by name",
+    arguments: [" codes", " scales", " groups"])
+  func damaged(_ suffix: String) throws {
+    let checkpoint = try goldenModel()
+    let folder = try TemporaryFolder()
+    let text = windows(4, of: 40, seed: 5)
+    let settings = CalibrationSettings(quantizer: quantizer(.gptq), threads: 1)
+    let whole = try calibrated(checkpoint, text, settings, in: folder)
+    let file = folder.file("out.calibration/layer-00000.safetensors")
+    var stored = try SafetensorsBytes(file)
+    let name = "layers.0.gate" + suffix
+    var tensor = try stored[name]
+    if suffix == " groups" {
+      tensor.bytes.replaceSubrange(0..<4, with: [0, 1, 0, 0])
+    } else {
+      tensor.shape = tensor.shape.reversed()
+    }
+    stored.tensors[name] = tensor
+    try stored.write(to: file)
+    let failure = #expect(throws: ParseFailure.self) {
+      try bytes(try calibrated(checkpoint, text, settings, in: folder))
+    }
+    #expect(failure?.item == name && failure?.advice?.contains("run again") == true)
+    try whole.discard()
+  }
+
   @Test("What another text has left is not taken up")
   func otherText() throws {
     let checkpoint = try goldenModel()

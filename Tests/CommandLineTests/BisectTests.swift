@@ -88,6 +88,8 @@ struct BisectTests {
     #expect(try #require(explanation["share"] as? Double) >= 0.9)
     #expect(explanation["tensors"] as? Int == fault.culprits.count)
     let (passes, most) = (found["passes"] as? Int ?? .max, found["maximum_passes"] as? Int ?? 0)
+    // The cost was told before.
+    #expect(outcome.stderr.contains("bisect: at most \(most) forward passes"))
     #expect(passes <= most && (found["tests"] as? [Any])?.count == passes - 1)
   }
 

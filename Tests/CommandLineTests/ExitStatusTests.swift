@@ -31,7 +31,7 @@ struct Misuse: Sendable, CustomTestStringConvertible {
     Misuse(.convert, "--to", "fp8", "--ignore", "re:[", "IN", "OUT"),
     Misuse(.convert, "--to", "fp8", "--only", "lm_head", "IN", "OUT"),
     Misuse(.convert, "inspect"), Misuse(.convert, "lint", "IN", "OUT"), Misuse(.convert, "digest", "--to", "fp8", "IN"),
-    Misuse(.verify), Misuse(.verify, "IN"), Misuse(.verify, "IN", "IN", "IN", "--text", "t"),
+    Misuse(.verify), Misuse(.verify, "IN"),
     Misuse(.verify, "IN", "--text", "t", "--context", "1"), Misuse(.verify, "IN", "--text", "t", "--tokens", "0"),
     Misuse(.verify, "IN", "--text", "t", "--compute", "fast"), Misuse(.verify, "IN", "--text", "t", "--emulate", "all"),
     Misuse(.verify, "IN", "--text", "t", "--emulate", "activations=int4"),

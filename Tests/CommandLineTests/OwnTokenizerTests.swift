@@ -31,9 +31,11 @@ struct OwnTokenizerTests {
   @Test("Another tokenizer is noticed in texts that nobody scores")
   func parity() throws {
     let outcome = try run(.verify, tiny, model.path, "--text", text)
-    #expect(outcome.status == 65)
-    #expect(outcome.stderr.contains("tokenize the text") && outcome.stderr.contains("--each-its-own-tokenizer"))
-    #expect(outcome.stdout.isEmpty)
+    #expect(outcome.status == 1)
+    #expect(outcome.stdout.hasPrefix("FAIL") && outcome.stdout.contains("tokenize the text"))
+    #expect(outcome.stdout.contains("--each-its-own-tokenizer"))
+    // Nothing was scored.
+    #expect(outcome.stdout.contains("not run, because tokenizer failed"))
   }
 
   @Test("Each with its own: per byte and character only, no verdict; the same weights need the same bits here")

@@ -3,8 +3,8 @@ import Support
 import Testing
 
 private let tiny = Fixtures.bundled("tiny").path
-/// Two windows of the bundled text: enough for a verdict, quick enough for a test.
-private let short = ["--text", evaluationText, "--tokens", "1000"]
+/// Four windows of the bundled text: enough for a verdict, quick enough for a test.
+private let short = ["--text", evaluationText, "--tokens", "1000", "--context", "256"]
 
 /// The keys of `report.json` that design and readers rely on.
 private let contract: [String: [String]] = [
@@ -167,7 +167,7 @@ struct VerifyTests {
     #expect(outcome.status == 2)
     let report = try #require(outcome.json)
     #expect(report["verdict"] as? String == "inconclusive" && report["exit_code"] as? Int == 2)
-    #expect(try #require(report.number("perplexity", "tokens_to_decide")) > 1022)
+    #expect(try #require(report.number("perplexity", "tokens_to_decide")) > 1020)
     let scarce = try policy("name: scarce\nmaximum_ratio: 1.5\nminimum_tokens: 5000\n")
     #expect(try run(.verify, [tiny, fp8, "--policy", scarce] + short).status == 2)
   }
@@ -185,18 +185,18 @@ struct VerifyTests {
       let text = String(decoding: files[name] ?? [], as: UTF8.self)
       #expect(text.contains(comparing ? "fp8" : "tiny"), "\(name)")
     }
-    // 1,022 tokens in two windows: 48 bytes, 12 per window, 13 per token (5 without a candidate); sums of 4 layers and 8
+    // 1,020 tokens in four windows: 48 bytes, 12 per window, 13 per token (5 without a candidate); sums of 4 layers and 8
     // stretches in each window; facts.
     let evidence = try #require(files["tokens.bin"])
     let facts = evidence[40..<48].reversed().reduce(0) { $0 << 8 | Int($1) }
-    #expect(evidence.count == 48 + 2 * 12 + 1022 * (comparing ? 13 : 5) + (comparing ? 2 * 2 * 4 * 8 * 8 : 0) + facts)
+    #expect(evidence.count == 48 + 4 * 12 + 1020 * (comparing ? 13 : 5) + (comparing ? 4 * 2 * 4 * 8 * 8 : 0) + facts)
     let mean = try #require(outcome.json?.number("nll", "base_per_token"))
-    let scores = (0..<1022).map { token -> Double in
-      let word = evidence[72 + 4 * token..<76 + 4 * token].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+    let scores = (0..<1020).map { token -> Double in
+      let word = evidence[96 + 4 * token..<100 + 4 * token].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
       return Double(Float(bitPattern: word))
     }
     // The file has each score in binary32, the mean was taken over the same.
-    #expect(abs(scores.reduce(0, +) / 1022 - mean) < 1e-9)
+    #expect(abs(scores.reduce(0, +) / 1020 - mean) < 1e-9)
     #expect(try FileManager.default.contentsOfDirectory(atPath: model.parent).sorted() == ["fp8", "model", "report"])
   }
 

@@ -5,7 +5,7 @@ import Support
 import Tensors
 import Testing
 
-/// Inputs that led the fuzzer (`Tests/Fuzz/GGUFFuzz`) to new places, in hexadecimal: kept so that they stay harmless.
+/// Inputs that led the fuzzer (`Tests/Fuzz`, target `gguf`) to new places, in hexadecimal: kept so that they stay harmless.
 @Suite("GGUF inputs found by fuzzing")
 struct FuzzCorpusTests {
   static let inputs = corpus("corpus")
@@ -36,7 +36,7 @@ struct FuzzCorpusTests {
     #expect(read > 50 && read < Self.inputs.count)
   }
 
-  /// Those of `Tests/Fuzz/CompactFuzz`: every tensor is read, or a failure says why not.
+  /// Those of the target `compact`: every tensor is read, or a failure says why not.
   @Test func compactFilesEndWithBytesOrAParseFailure() throws {
     #expect(Self.compactInputs.count == 162)
     let folder = try TemporaryFolder()

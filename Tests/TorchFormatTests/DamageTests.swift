@@ -114,7 +114,7 @@ struct DamageTests {
   }
 }
 
-/// Inputs that led the fuzzer (`Tests/Fuzz/TorchFuzz`) to new places, in hexadecimal: kept so that they stay harmless.
+/// Inputs that led the fuzzer (`Tests/Fuzz`, target `torch`) to new places, in hexadecimal: kept so that they stay harmless.
 @Suite("Inputs found by fuzzing")
 struct FuzzCorpusTests {
   static let inputs: [[UInt8]] = {

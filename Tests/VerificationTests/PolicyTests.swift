@@ -38,6 +38,17 @@ import Verification
     #expect(try parse(canonical) == yaml)
   }
 
+  /// Figures of known conversions of the trained models (README, the table of 4-bit methods, and `Policy.fp8`).
+  @Test("the built-in limits lie between conversions known to be good and those of the next fewer bits")
+  func calibration() throws {
+    #expect(Policy.builtIn.map(\.name) == ["fp8", "int4", "smoke", "lossless"])
+    for (good, poor, policy) in [(5.4e-4, 8.1e-3, Policy.fp8), (8.1e-3, 0.1, .int4)] {
+      let limit = try #require(policy.maximumKLDMean)
+      #expect(limit > 5 * good && limit < poor)
+    }
+    #expect(Policy.fp8.sampledLimitCount == 5 && Policy.int4.sampledLimitCount == 5)
+  }
+
   @Test func builtIn() throws {
     #expect(Policy.named("fp8")?.maximumRatio == 1.01)
     #expect(Policy.named("lossless")?.exact == true)
@@ -153,7 +164,7 @@ import Verification
     #expect(isClose(gate.marginInStandardErrors, distance / error, 1e-4))
   }
 
-  @Test("a model against itself passes both built-in policies", arguments: Policy.builtIn, [[20], [16, 9, 12]])
+  @Test("a model against itself passes the built-in policies", arguments: Policy.builtIn, [[20], [16, 9, 12]])
   func itself(_ policy: Policy, _ sizes: [Int]) {
     let report = Sample.report(Sample.identical(sizes: sizes), policy: policy)
     #expect(report.verdict == .pass && report.drift?.ratio == 1 && report.drift?.kld.max == 0)
@@ -187,6 +198,33 @@ import Verification
     #expect(report.judgement.gates.filter { $0.outcome == .fail }.map(\.id) == ["exact_kld"])
   }
 
+  @Test("one limit is decided at 95 % both ways; of several each must pass at 95 %, and fails share their 5 %")
+  func levels() throws {
+    func ratioGate(_ policy: Policy) throws -> Gate {
+      try #require(Sample.report(policy: policy).judgement.gates.first { $0.id == "perplexity_ratio" })
+    }
+    let one = try ratioGate(Policy(name: "p", maximumRatio: 1.01, minimumTokens: 1))
+    #expect(one.bounds == one.bounds95)
+    let several = try ratioGate(
+      Policy(name: "p", maximumRatio: 1.01, maximumKLDMean: 1, minimumTop1Agreement: 0.1, minimumTop5Overlap: 0.1))
+    #expect(several.bounds.upper == one.bounds.upper && several.bounds.upperConfidence == 0.95)
+    #expect(several.bounds.lowerConfidence == 0.9875 && several.bounds95 == one.bounds95)
+    // ln ratio 0.0047762784 ± 0.00055756108; t of 11 degrees of freedom at 0.9875 is 2.5931 (scipy.stats.t.ppf).
+    #expect(isClose(several.bounds.lower, exp(0.0047762784090909114 - 2.593092682539364 * 0.0005575610786494617), 1e-9))
+  }
+
+  @Test("the worst position is bounded from above by the largest bound of all, from below at the shared level")
+  func worstPosition() throws {
+    let report = Sample.report(policy: Policy(name: "p", maximumPositionRatio: 1.01))
+    let gate = try #require(report.judgement.gates.first { $0.id == "position_ratio" })
+    let bins = try #require(report.drift).positions.map(\.lnRatio)
+    #expect(isClose(gate.value, exp(0.014322916666666666)))
+    #expect(isClose(gate.bounds.upper, exp(try #require(bins.compactMap(\.upperBound95).max()))))
+    // Eight bins: the lower bound of each at 1 − 0.05/8, below what one bin alone would have.
+    let worst = try #require(bins.max { $0.mean < $1.mean })
+    #expect(try #require(gate.bounds.lower) < exp(try #require(worst.lowerBound95)))
+  }
+
   @Test("one window cannot decide")
   func oneWindow() {
     let report = Sample.report(Sample.scores(sizes: [40], drift: { _ in 0.0001 }), policy: .fp8)
@@ -205,6 +243,13 @@ import Verification
       (Policy(name: "p", maximumKLDP99: 0.2), .inconclusive),
       (Policy(name: "p", minimumTop1Agreement: 0.8), .pass), (Policy(name: "p", minimumTop1Agreement: 0.97), .fail),
       (Policy(name: "p", minimumTop1Agreement: 0.9), .inconclusive),
+      // Mean top-5 overlap 29.8 %; every SQNR 31.6 dB; layers 0.001 … 0.004; the worst of eight positions has the ratio
+      // exp(0.0143).
+      (Policy(name: "p", minimumTop5Overlap: 0.2), .pass), (Policy(name: "p", minimumTop5Overlap: 0.5), .fail),
+      (Policy(name: "p", minimumTensorSQNR: 30), .pass), (Policy(name: "p", minimumTensorSQNR: 32), .fail),
+      (Policy(name: "p", maximumLayerError: 0.004), .pass), (Policy(name: "p", maximumLayerError: 0.0039), .fail),
+      (Policy(name: "p", maximumPositionRatio: 1.1), .pass),
+      (Policy(name: "p", maximumPositionRatio: 1.014), .inconclusive),
       (Policy(name: "p", minimumTokens: 165), .pass), (Policy(name: "p", minimumTokens: 166), .inconclusive),
       (Policy(name: "p", maximumRatio: 1.01, maximumKLDMean: 0.03), .fail),
       (Policy(name: "p", maximumRatio: 1.01, minimumTokens: 1000), .inconclusive),
@@ -247,7 +292,7 @@ import Verification
     #expect(VerificationReport(Sample.subject(candidate: nil), scores: broken).exitCode == 1)
   }
 
-  @Test("drift that wanders along the text is warned of")
+  @Test("drift that wanders along the text is told of and widens the error")
   func autocorrelation() {
     // Windows drift in a slow wave: neighbours are alike.
     let scores = Sample.scores(

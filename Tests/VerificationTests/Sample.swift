@@ -17,6 +17,8 @@ enum Sample {
     seconds: 12.5, tokensPerSecond: 26.4, peakRSSBytes: 123_456_789, bytesRead: 987_654_321, threads: 2,
     instructionSet: "avx2",
     compute: "exact", version: "0.1.0")
+  /// One limit.
+  static let policy = Policy(name: "fp8", maximumRatio: 1.01)
   static let base = ModelIdentity(path: "models/base", layout: "hf-safetensors", digest: "sha256:0011223344556677")
   static let other = ModelIdentity(path: "models/fp8", layout: "hf-safetensors", digest: "sha256:8899aabbccddeeff")
 
@@ -70,7 +72,7 @@ enum Sample {
   }
 
   static func subject(
-    policy: Policy = .fp8, candidate: ModelIdentity? = other, base: ModelIdentity = base,
+    policy: Policy = policy, candidate: ModelIdentity? = other, base: ModelIdentity = base,
     layers: [LayerError] = (0..<4).map { LayerError(layer: $0, relativeError: 0.001 * Double($0 + 1)) },
     tensors: [TensorError] = [TensorError(name: "model.layers.0.mlp.down_proj.weight", sqnrDecibels: 31.6)]
   ) -> VerificationReport.Subject {
@@ -80,7 +82,7 @@ enum Sample {
       policyDigest: "cafe0123")
   }
 
-  static func report(_ scores: TokenScores = scores(), policy: Policy = .fp8) -> VerificationReport {
+  static func report(_ scores: TokenScores = scores(), policy: Policy = policy) -> VerificationReport {
     VerificationReport(subject(policy: policy), scores: scores)
   }
 }

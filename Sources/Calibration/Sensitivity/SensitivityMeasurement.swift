@@ -83,8 +83,7 @@ extension SensitivityTable {
     self.init(
       model: FileSystem.lastComponent(of: checkpoint.path), digest: digest,
       text: Text(
-        name: text.name, sha256: text.sha256, context: text.context, windows: text.windows.count,
-        tokens: text.windows.reduce(0) { $0 + $1.count - 1 }),
+        name: text.name, sha256: text.sha256, context: text.context, windowSizes: text.scoredTokens),
       granularity: settings.granularity, types: settings.types, recipes: settings.recipes, units: units)
   }
 }
@@ -102,6 +101,8 @@ private struct SensitivityMeasurement {
   private let settings: SensitivitySettings
   /// Variants that advance together.
   private let width: Int
+  /// Tokens of each window that are scored.
+  private let windowSizes: [Int]
   private var scorer: BranchScorer
   private var done: Work
 
@@ -129,6 +130,7 @@ private struct SensitivityMeasurement {
       throw SensitivityFailure.quantizedAlready(NamingDialect.huggingFace.moduleName(of: tensor.role))
     }
     self.settings = settings
+    windowSizes = text.scoredTokens
     tensors = Dictionary(checkpoint.tensors.map { ($0.role, $0) }, uniquingKeysWith: { first, _ in first })
     weights = try CheckpointWeights(checkpoint, threads: settings.threads)
     let configuration = checkpoint.configuration
@@ -252,12 +254,14 @@ private struct SensitivityMeasurement {
         sizes.append(quantizer.grid.groupSize)
       }
     }
-    let estimate = WindowedMean(
-      scoring.baseNLL.indices.map { scoring.candidateNLL[$0] - scoring.baseNLL[$0] }, windows: scoring.window)
+    let sums = WindowedMean.sums(
+      scoring.baseNLL.indices.map { scoring.candidateNLL[$0] - scoring.baseNLL[$0] }, windows: scoring.window,
+      count: windowSizes.count)
+    let estimate = WindowedMean(sums: sums, sizes: windowSizes)
     return SensitivityTable.Drift(
       type: variant.type, groupSizes: sizes, bitsPerWeight: bits / Double(weights),
       divergence: scoring.divergence.reduce(0, +) / Double(max(1, scoring.count)), lnRatio: estimate.mean,
-      lnRatioError: estimate.standardError)
+      lnRatioError: estimate.standardError, windowSums: sums)
   }
 
   private func describe(_ unit: LinearUnit, _ drifts: [SensitivityTable.Drift]) throws -> SensitivityTable.Unit {
@@ -270,33 +274,7 @@ private struct SensitivityMeasurement {
   }
 }
 
-/// A mean over tokens and its standard error, windows being what is sampled: with window sums s and sizes n, m = Σs/Σn and
-/// variance G/(G − 1) · Σ(s − m·n)²/(Σn)² for G windows (Cochran, Sampling Techniques, 3rd ed., §6.3).
-struct WindowedMean {
-  let mean: Double
-  /// Nil below two windows.
-  let standardError: Double?
-
-  /// - Parameter windows: for each value the number of its window, ascending.
-  init(_ values: [Double], windows: [Int]) {
-    var sums: [Double] = []
-    var sizes: [Double] = []
-    for (index, value) in values.enumerated() {
-      if index == 0 || windows[index] != windows[index - 1] {
-        sums.append(0)
-        sizes.append(0)
-      }
-      sums[sums.count - 1] += value
-      sizes[sizes.count - 1] += 1
-    }
-    let mean = sums.reduce(0, +) / max(1, Double(values.count))
-    self.mean = mean
-    guard sums.count > 1 else {
-      standardError = nil
-      return
-    }
-    let squares = zip(sums, sizes).reduce(0) { $0 + ($1.0 - mean * $1.1) * ($1.0 - mean * $1.1) }
-    let count = Double(sums.count)
-    standardError = (count / (count - 1) * squares).squareRoot() / Double(values.count)
-  }
+extension CalibrationText {
+  /// Of each window: all tokens but the first.
+  fileprivate var scoredTokens: [Int] { windows.map { $0.count - 1 } }
 }

@@ -19,11 +19,14 @@ public struct SensitivityTable: Sendable, Equatable {
     public let lnRatio: Double
     /// Its standard error, clustered by windows; nil where there is one window.
     public let lnRatioError: Double?
+    /// Σ over each window's tokens of NLL(rounded) − NLL(model): what the error of sums of drifts is found from.
+    public let windowSums: [Double]
 
     public init(
       type: LinearType, groupSizes: [Int?] = [], bitsPerWeight: Double, divergence: Double, lnRatio: Double,
-      lnRatioError: Double?
+      lnRatioError: Double?, windowSums: [Double] = []
     ) {
+      self.windowSums = windowSums
       self.type = type
       self.groupSizes = groupSizes
       self.bitsPerWeight = bitsPerWeight
@@ -61,16 +64,17 @@ public struct SensitivityTable: Sendable, Equatable {
     public let name: String
     public let sha256: String
     public let context: Int
-    public let windows: Int
-    /// Scored: all but the first of each window.
-    public let tokens: Int
+    /// Tokens of each window that are scored: all but its first.
+    public let windowSizes: [Int]
 
-    public init(name: String, sha256: String, context: Int, windows: Int, tokens: Int) {
+    public var windows: Int { windowSizes.count }
+    public var tokens: Int { windowSizes.reduce(0, +) }
+
+    public init(name: String, sha256: String, context: Int, windowSizes: [Int]) {
       self.name = name
       self.sha256 = sha256
       self.context = context
-      self.windows = windows
-      self.tokens = tokens
+      self.windowSizes = windowSizes
     }
   }
 
@@ -102,13 +106,31 @@ public struct SensitivityTable: Sendable, Equatable {
   public func total(_ type: LinearType) -> Drift? {
     let all = units.compactMap { unit in unit.drifts.first { $0.type == type }.map { (unit.weights, $0) } }
     guard all.count == units.count, !all.isEmpty else { return nil }
-    let errors = all.compactMap(\.1.lnRatioError)
     let weights = all.reduce(0) { $0 + $1.0 }
+    return sum(
+      all.map(\.1), type: type,
+      bitsPerWeight: all.reduce(0) { $0 + Double($1.0) * $1.1.bitsPerWeight } / Double(weights))
+  }
+
+  /// Drifts added up. All units are scored on the same tokens, so that the error of the sum is that of the windows' sums,
+  /// however the drifts are correlated.
+  func sum(_ drifts: [Drift], type: LinearType, bitsPerWeight: Double) -> Drift {
+    let windows = windowSums(drifts)
+    let estimate = WindowedMean(sums: windows, sizes: text.windowSizes)
     return Drift(
-      type: type, bitsPerWeight: all.reduce(0) { $0 + Double($1.0) * $1.1.bitsPerWeight } / Double(weights),
-      divergence: all.reduce(0) { $0 + $1.1.divergence }, lnRatio: all.reduce(0) { $0 + $1.1.lnRatio },
-      // Units share the tokens, and their errors may be alike: they are not taken for independent.
-      lnRatioError: errors.count == all.count ? errors.reduce(0, +) : nil)
+      type: type, bitsPerWeight: bitsPerWeight, divergence: drifts.reduce(0) { $0 + $1.divergence },
+      lnRatio: drifts.reduce(0) { $0 + $1.lnRatio }, lnRatioError: estimate.standardError, windowSums: windows)
+  }
+
+  private func windowSums(_ drifts: [Drift]) -> [Double] {
+    var sums = [Double](repeating: 0, count: text.windows)
+    for drift in drifts { for (index, sum) in drift.windowSums.enumerated() { sums[index] += sum } }
+    return sums
+  }
+
+  /// One-sided 95 % upper bound of the ln ratio of drifts added up; nil where there is one window.
+  func upperLnRatio(_ drifts: [Drift]) -> Double? {
+    WindowedMean(sums: windowSums(drifts), sizes: text.windowSizes).upperBound
   }
 }
 

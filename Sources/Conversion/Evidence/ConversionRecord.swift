@@ -60,6 +60,7 @@ public struct ConversionRecord: Sendable {
       "proven_equal": .number(JSONNumber(check.provenEqual)),
       "checked_value_by_value": .number(JSONNumber(check.checkedValues)),
     ]
+    if let types = run.plan.options.types { record["types"] = types.document }
     if let facts = run.plan.calibrationFacts { record["calibration"] = facts }
     if let verification { record["verification"] = verification.entry }
     document = .object(record)
@@ -187,6 +188,10 @@ extension ConversionRecord {
       lines.append(
         "quantized   \(quantized.count) tensors, SQNR \(Self.decibels(all.sqnrDecibels)) (worst tensor \(Self.decibels(worst)))"
       )
+    }
+    if let types = plan.options.types {
+      lines.append("types       \(types.line)")
+      lines += types.lines.map { "  " + $0 }
     }
     lines.append(
       "self-check  \(check.provenEqual) tensors proven equal byte by byte, \(check.checkedValues) checked value by value"

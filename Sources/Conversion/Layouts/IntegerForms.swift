@@ -24,7 +24,7 @@ enum IntegerTarget {
         !wishes.isCalibrated || options.target == .fp8(.fp8Static), wishes.smoothing == nil
       else {
         throw ConversionFailure(
-          .usage, "--method, --group-size, --asymmetric, --smooth and --calibrate need --to int4 or int8")
+          .usage, "--method, --group-size, --asymmetric, --smooth and --calibrate need --to int4, int8 or mixed")
       }
       return nil
     }
@@ -129,10 +129,11 @@ struct IntegerForms {
   init(_ checkpoint: Checkpoint, _ options: ConversionOptions, _ layout: Checkpoint.Layout) throws {
     guard options.target == .unchanged, layout == .huggingFace else {
       (layouts, isNew) = ([:], false)
-      if options.integers.layout != nil, !options.target.isIntegers {
+      if options.integers.layout != nil, !options.target.isIntegers, options.target != .mixed {
         throw ConversionFailure(
           .usage,
-          "--layout says how integer codes lie in safetensors; it needs --to int4, int8, or a model that has such")
+          "--layout says how integer codes lie in safetensors; it needs --to int4, int8 or mixed, or a model that has such"
+        )
       }
       return
     }
@@ -149,7 +150,13 @@ struct IntegerForms {
     }
     for tensor in coded { try Self.check(tensor, wish, checkpoint) }
     layouts = Dictionary(coded.map { ($0.role, wish) }, uniquingKeysWith: { first, _ in first })
-    isNew = true
+    // Types are mixed in compressed-tensors alone: the input's configuration says all there is to say.
+    let other = checkpoint.tensors.first { $0.quantization != nil && $0.elementType != .i8 }
+    guard other == nil || wish == .compressedTensors else {
+      throw ConversionFailure(
+        .usage, "\(checkpoint.path): its modules differ in type, and \(wish.rawValue) has one kind for all")
+    }
+    isNew = other == nil
   }
 
   private static func check(_ tensor: LogicalTensor, _ layout: IntegerLayout, _ checkpoint: Checkpoint) throws {

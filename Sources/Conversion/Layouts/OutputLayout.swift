@@ -15,8 +15,8 @@ struct OutputLayout {
   private let mixture: GGUFMixture?
   /// How integer codes that are taken over lie in safetensors.
   private let integerForms: IntegerForms
-  /// Rounds to integers, when the target says so.
-  let integers: IntegerQuantizer?
+  /// How linears are rounded, when the target is integers or mixed types.
+  let rounding: LinearRounding?
   let importance: ImportanceMatrix?
   private let card: ModelCard?
   /// What the input's configuration, which stays, calls the scales of a module.
@@ -56,7 +56,7 @@ struct OutputLayout {
       throw ConversionFailure(.usage, "--compress is for compact files; use it with --format compact")
     }
     importance = try Self.importance(checkpoint, options, layout)
-    integers = try IntegerTarget.quantizer(checkpoint, options, layout)
+    rounding = try LinearRounding(checkpoint, options, layout)
     integerForms = try IntegerForms(checkpoint, options, layout)
     guard layout == .gguf || options.tensorTypes.isEmpty else {
       throw ConversionFailure(.usage, "--tensor-type gives types to a GGUF's tensors; it needs --format gguf")
@@ -151,6 +151,13 @@ struct OutputLayout {
           .usage,
           "int\(bits) is a layout of safetensors; use it with --format safetensors or compact (for Meta's loader there is int4-meta, for llama.cpp q4_0 and its like)"
         )
+      }
+      return layout
+    case .mixed:
+      let layout = options.layout ?? (checkpoint.layout == .compact ? .compact : .huggingFace)
+      guard layout == .huggingFace || layout == .compact else {
+        throw ConversionFailure(
+          .usage, "mixed types are a layout of safetensors; use them with --format safetensors or compact")
       }
       return layout
     case .unchanged, .element: return options.layout ?? checkpoint.layout
@@ -312,17 +319,11 @@ struct OutputLayout {
     }
   }
 
-  /// `quantization_config` where it is made anew for integers; nil where it is not.
+  /// `quantization_config` where it is made anew for integers or mixed types; nil where it is not.
   private func quantizationDocument(
     _ steps: [PlannedStep], _ checkpoint: Checkpoint, _ selection: ModuleSelection
   ) throws -> JSONValue? {
-    if let integers {
-      return QuantizationConfiguration.document(
-        for: .init(
-          grid: integers.grid, layout: layout == .compact ? integers.documentLayout : integers.layout,
-          hasGroupIndex: integers.groupsByActivation),
-        kept: selection.kept)
-    }
+    if let rounding { return rounding.document(steps, kept: selection.kept, isCompact: layout == .compact) }
     return try integerForms.document(checkpoint)
   }
 

@@ -14,6 +14,8 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
   case fp8(FP8Recipe)
   /// Integer codes of 4 bits (weights only) or 8 bits (with int8 activations, or weights only) as `IntegerOptions` say.
   case integers(bits: Int)
+  /// For each linear the type that `ConversionOptions.types` say.
+  case mixed
   /// Meta's int4 checkpoints: int4 groups in the layers, int8 embedding and head.
   case int4Meta
   /// A file type of llama.cpp: each tensor gets the type that its mixture says.
@@ -27,6 +29,7 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
     case "bf16", "bfloat16": self = .element(.bf16)
     case "fp8_dynamic": self = .fp8(.fp8)
     case "int4-meta": self = .int4Meta
+    case "mixed": self = .mixed
     case "int4", "w4a16": self = .integers(bits: 4)
     case "int8", "w8a8": self = .integers(bits: 8)
     case let name:
@@ -42,7 +45,7 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
 
   /// All names to show in help.
   public static let names =
-    FP8Recipe.allCases.map(\.rawValue) + ["int4", "int8", "int4-meta"]
+    FP8Recipe.allCases.map(\.rawValue) + ["int4", "int8", "mixed", "int4-meta"]
     + GGMLFileType.allCases.filter { $0.defaultType.block != nil }.map(\.rawValue)
     + ["bf16", "f16", "f32"]
 
@@ -52,6 +55,7 @@ public enum TargetType: Sendable, Hashable, CustomStringConvertible {
     case .element(let type): type.rawValue.lowercased()
     case .fp8(let recipe): recipe.rawValue
     case .integers(let bits): "int\(bits)"
+    case .mixed: "mixed"
     case .int4Meta: "int4-meta"
     case .ggml(let type): type.rawValue
     }
@@ -144,6 +148,8 @@ public struct ConversionOptions: Sendable {
   /// Losslessly compress a compact file's matrices.
   public var compresses: Bool
   public var integers: IntegerOptions
+  /// Of `mixed`: the type of each linear.
+  public var types: TypeChoice?
 
   /// Threads that convert; the bytes do not depend on it.
   public var threads: Int
@@ -160,7 +166,8 @@ public struct ConversionOptions: Sendable {
     maximumShardSize: UInt64? = nil, maximumShardTensors: Int? = nil, tensorTypes: [TensorTypeOverride] = [],
     allowsRequantizing: Bool = false,
     importance: NamedImportanceMatrix? = nil, compresses: Bool = false,
-    integers: IntegerOptions = IntegerOptions(), threads: Int = 1, maximumMemory: UInt64 = 4 << 30, force: Bool = false,
+    integers: IntegerOptions = IntegerOptions(), types: TypeChoice? = nil, threads: Int = 1,
+    maximumMemory: UInt64 = 4 << 30, force: Bool = false,
     sumsFiles: Bool = true
   ) {
     self.target = target
@@ -175,6 +182,7 @@ public struct ConversionOptions: Sendable {
     self.importance = importance
     self.compresses = compresses
     self.integers = integers
+    self.types = types
     self.threads = threads
     self.maximumMemory = maximumMemory
     self.force = force

@@ -62,10 +62,16 @@ public struct ConversionPlan: Sendable {
   /// What calibration was done with, for the evidence.
   private(set) var calibrationFacts: JSONValue?
 
+  /// Full names of the linears that are rounded, in Hugging Face's dialect.
+  public var roundedModules: Set<String> {
+    Set(steps.filter { $0.linearRecipe != nil }.map { NamingDialect.huggingFace.moduleName(of: $0.input.role) })
+  }
+
   /// What has to be found on text before the plan can be carried out.
   public enum CalibrationTask: Sendable, Hashable {
-    /// Codes of linears, or weights for their search.
-    case integers(IntegerQuantizer)
+    /// Codes of linears, or weights for their search, by the method of a quantizer.
+    /// - Parameter recipes: how each linear of the plan is rounded, those too that are rounded by themselves.
+    case integers(IntegerQuantizer, recipes: [TensorRole: LinearRecipe])
     /// The scales of linears' activations.
     case activationScales
   }
@@ -73,17 +79,20 @@ public struct ConversionPlan: Sendable {
   /// That, and the linears it is about; nil where there is nothing to do.
   public var calibration: (task: CalibrationTask, roles: Set<TensorRole>)? {
     var roles: Set<TensorRole> = []
-    var found: CalibrationTask?
+    var found: IntegerQuantizer?
     for step in steps {
       switch step.operation {
-      case .calibrate(let quantizer): found = .integers(quantizer)
-      case .quantizeGroups(let quantizer) where quantizer.method.isCalibrated: found = .integers(quantizer)
-      case .quantizeFP8(.fp8Static, _): found = .activationScales
+      case .calibrate(let quantizer): found = found ?? quantizer
+      case .quantizeGroups(let quantizer) where quantizer.method.isCalibrated: found = found ?? quantizer
+      case .quantizeFP8(.fp8Static, _): break
       default: continue
       }
       roles.insert(step.input.role)
     }
-    return found.map { ($0, roles) }
+    if roles.isEmpty { return nil }
+    guard let found else { return (.activationScales, roles) }
+    let recipes = steps.compactMap { step in step.linearRecipe.map { (step.input.role, $0) } }
+    return (.integers(found, recipes: Dictionary(recipes, uniquingKeysWith: { first, _ in first })), roles)
   }
 
   /// The plan with what calibration has found.

@@ -21,7 +21,7 @@ struct ModuleSelection {
         recipe.selectsLinear(inLayer: $0.layer, isFeedForward: $0.isFeedForward, layerCount: $1)
       }
       takesOver = Self.isLaidOutAnew(checkpoint, recipe) && options.ignore.isEmpty && options.only.isEmpty
-    case .integers: selects = { role, _ in role.layer != nil }
+    case .integers, .mixed: selects = { role, _ in role.layer != nil }
     default:
       guard options.ignore.isEmpty && options.only.isEmpty else {
         let reason =

@@ -9,14 +9,14 @@ internal import Tensors
 enum OutputConfiguration {
   private static let quantizationKey = "quantization_config"
 
-  /// - Parameter quantization: `quantization_config` where it is made anew for integers.
+  /// - Parameter quantization: `quantization_config` where it is made anew for integers or mixed types.
   static func document(
     _ checkpoint: Checkpoint, target: TargetType, selection: ModuleSelection, quantization: JSONValue?
   ) -> JSONValue {
     guard var document = checkpoint.huggingFaceDocument.object else { return checkpoint.huggingFaceDocument }
     switch target {
     case .unchanged where quantization != nil: document[quantizationKey] = quantization
-    case .integers: document[quantizationKey] = quantization
+    case .integers, .mixed: document[quantizationKey] = quantization
     case .unchanged:
       guard checkpoint.layout == .meta else { break }
       let linears = checkpoint.tensors.filter { $0.role.isLinear }

@@ -1,5 +1,6 @@
 public import ByteIO
 internal import Checkpoints
+internal import Quantization
 internal import Tensors
 
 extension ConversionPlan {
@@ -20,6 +21,7 @@ extension ConversionPlan {
       "not_carried_over": .array(leftBehind.map { .string($0) }),
       "warnings": .array(warnings.map { .string($0) }),
       "tensor_parallel_sizes": serving.map { .array($0.sizes.map { .number(JSONNumber($0)) }) } ?? .null,
+      "types": options.types?.document ?? .null,
       "tensors": .array(tensorEntries),
     ]
   }
@@ -78,6 +80,10 @@ extension ConversionPlan {
     var lines = ["would write   \(outputPath)"]
     for (operation, steps) in operations.sorted(by: { $0.key < $1.key }) {
       lines.append("  \(operation): \(steps.count) tensors")
+    }
+    if let types = options.types {
+      lines.append("types         \(types.line)")
+      lines += types.lines.map { "  " + $0 }
     }
     for file in output.files { lines.append("  \(file.name): \(ByteSize(file.byteCount))") }
     lines.append("reads         \(ByteSize(inputByteCount))")

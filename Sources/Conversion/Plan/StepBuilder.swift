@@ -54,13 +54,19 @@ struct StepBuilder {
     case .fp8(let recipe):
       guard selection.isQuantized(tensor.role), tensor.quantization == nil else { return .copy }
       return .quantizeFP8(recipe, columns: layout.columnsOfOneScale(tensor.role, columns: tensor.columnCount))
-    case .integers:
-      guard let quantizer = layout.integers else { return .copy }
+    case .integers, .mixed:
+      guard let rounding = layout.rounding else { return .copy }
       guard selection.isQuantized(tensor.role) else {
-        let takesFactors = quantizer.scalesChannels && tensor.role.layer != nil && !tensor.role.isLinear
+        let takesFactors = rounding.scalesChannels && tensor.role.layer != nil && !tensor.role.isLinear
         return takesFactors ? .fold : .copy
       }
-      return quantizer.isFitted ? .calibrate(quantizer) : .quantizeGroups(quantizer)
+      switch rounding.recipe(of: tensor.role) {
+      case .fp8(let recipe): return .quantizeFP8(recipe, columns: tensor.columnCount)
+      case .integers(let quantizer): return quantizer.isFitted ? .calibrate(quantizer) : .quantizeGroups(quantizer)
+      case nil:
+        let name = NamingDialect.huggingFace.moduleName(of: tensor.role)
+        throw ConversionFailure(.usage, "no type has been chosen for \(name); choose for all linears, or add --ignore")
+      }
     case .int4Meta:
       guard selection.isQuantized(tensor.role) else { return .copy }
       return .quantizeIntegers(tensor.role.layer == nil ? .int8Rows : .int4Groups(IntegerRecipe.metaGroupSize))

@@ -56,7 +56,7 @@ extension QuantizationConfiguration {
     group.layout == nil ? "int-quantized" : "pack-quantized"
   }
 
-  private static func configGroup(_ group: WrittenGroup) -> JSONValue {
+  static func configGroup(_ group: WrittenGroup) -> JSONValue {
     let grid = group.grid
     var weights = JSONObject()
     weights["num_bits"] = .number(JSONNumber(grid.bits))

@@ -14,6 +14,10 @@ extension Policy {
   ///     maximum_kld_mean: 0.002       # nats per token
   ///     maximum_kld_p99: 0.05         # nats
   ///     minimum_top1_agreement: 0.97  # share of tokens
+  ///     minimum_top5_overlap: 0.95    # mean share of the five most likely tokens
+  ///     maximum_position_ratio: 1.02  # perplexity ratio in each eighth of the window
+  ///     maximum_layer_error: 0.05     # of the residual stream behind any layer, relative
+  ///     minimum_tensor_sqnr_db: 25    # of any tensor
   ///     minimum_tokens: 20000
   ///
   /// `name` and at least one limit are required. Unknown and repeated keys are errors, as are YAML's anchors, aliases,
@@ -61,6 +65,10 @@ extension Policy {
       case .maximumKLDMean: policy.maximumKLDMean = try Self.number(value, known, from: 0, through: 1e6)
       case .maximumKLDP99: policy.maximumKLDP99 = try Self.number(value, known, from: 0, through: 1e6)
       case .minimumTop1Agreement: policy.minimumTop1Agreement = try Self.number(value, known, from: 0, through: 1)
+      case .minimumTop5Overlap: policy.minimumTop5Overlap = try Self.number(value, known, from: 0, through: 1)
+      case .maximumPositionRatio: policy.maximumPositionRatio = try Self.number(value, known, above: 0, through: 1e6)
+      case .maximumLayerError: policy.maximumLayerError = try Self.number(value, known, from: 0, through: 1e6)
+      case .minimumTensorSQNR: policy.minimumTensorSQNR = try Self.number(value, known, from: -1000, through: 1000)
       case .minimumTokens:
         let tokens = try Self.number(value, known, from: 1, through: 1e15)
         guard let count = Int(exactly: tokens) else {

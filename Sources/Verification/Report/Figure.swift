@@ -71,23 +71,34 @@ extension Gate {
   /// Decimals that suit the gate's quantity.
   func figure(_ value: Double) -> String {
     switch id {
-    case "perplexity_ratio": Figure.fixed(value, 5)
-    case "top1_agreement": Figure.percent(value)
+    case "perplexity_ratio", "position_ratio": Figure.fixed(value, 5)
+    case "tensor_sqnr": Figure.fixed(value, 1)
+    case "top1_agreement", "top5_overlap": Figure.percent(value)
     case "tokens", "finite_scores", "exact_scores": Figure.count(Int(value))
+    case _ where PriorGate(rawValue: id) != nil: Figure.count(Int(value))
     default: Figure.significant(value)
     }
   }
 
-  var valueText: String { value.map(figure) ?? Figure.missing }
+  /// A gate that was not run has no figures.
+  private var isOpen: Bool { outcome == .none && value == nil }
+
+  /// The outcome for people.
+  var word: String { isOpen ? "NOT RUN" : outcome.word }
+
+  var valueText: String { value.map(figure) ?? (isOpen ? "–" : Figure.missing) }
   var limitText: String { "\(relation.rawValue) \(figure(limit))" }
-  /// The one-sided 95 % bounds.
+  /// The one-sided bounds that decided.
   var intervalText: String {
-    if lowerBound95 == nil && upperBound95 == nil { return isCount ? "exact" : Figure.missing }
-    if lowerBound95 == upperBound95 { return "exact" }
-    return "\(lowerBound95.map(figure) ?? "?") … \(upperBound95.map(figure) ?? "?")"
+    if isOpen { return "–" }
+    if bounds.lower == nil && bounds.upper == nil { return isCount ? "exact" : Figure.missing }
+    if bounds.lower == bounds.upper { return "exact" }
+    return "\(bounds.lower.map(figure) ?? "?") … \(bounds.upper.map(figure) ?? "?")"
   }
   var marginText: String { marginInStandardErrors.map { Figure.significant($0, 3) + " SE" } ?? "–" }
-  private var isCount: Bool { ["tokens", "finite_scores", "exact_scores"].contains(id) }
+  private var isCount: Bool {
+    ["tokens", "finite_scores", "exact_scores"].contains(id) || PriorGate(rawValue: id) != nil
+  }
 }
 
 extension Verdict {
@@ -119,6 +130,9 @@ extension VerificationReport {
   var headline: String {
     if let bad = judgement.gates.first(where: { $0.id == "finite_scores" && $0.outcome == .fail }) {
       return "The scores are broken: \(bad.explanation)."
+    }
+    if let failed = subject.prior.first(where: { $0.outcome == .fail }) {
+      return "The candidate failed before its scores counted: \(failed.explanation)."
     }
     guard let drift else {
       let interval = perplexityIntervalText.map { " (95 % interval \($0))" } ?? ""

@@ -37,12 +37,12 @@ enum HTMLTemplate {
     <section>
     <h2>Gates</h2>
     <div class="card scroll"><table class="gates stack">
-    <thead><tr><th>Gate</th><th>Outcome</th><th class="n">Value</th><th class="n">95 % bounds</th>
+    <thead><tr><th>Gate</th><th>Outcome</th><th class="n">Value</th><th class="n">Bounds</th>
     <th class="n">Limit</th><th class="n">Margin</th><th><span class="hidden">Picture</span></th></tr></thead>
     <tbody>
     {{#gates}}<tr><td><strong>{{title}}</strong><br><small>{{explanation}}</small></td>
     <td><span class="chip {{class}}"><span aria-hidden="true">{{symbol}}</span> {{outcome}}</span></td>
-    <td class="n" data-label="Value">{{value}}</td><td class="n" data-label="95 % bounds">{{interval}}</td>
+    <td class="n" data-label="Value">{{value}}</td><td class="n" data-label="Bounds">{{interval}}</td>
     <td class="n" data-label="Limit">{{limit}}</td><td class="n" data-label="Margin">{{margin}}</td>
     <td>{{{bulletSVG}}}</td></tr>
     {{/gates}}</tbody></table></div>

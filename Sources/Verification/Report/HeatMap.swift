@@ -12,6 +12,8 @@ struct HeatMap {
   var values: [[Double?]]
   /// What is darker: by its logarithm when true.
   var isLogarithmic: Bool
+  /// From the palest to the darkest at least so much, of the logarithm where that is shown: small differences look small.
+  var leastSpan: Double
   /// What darkness stands for, of a value.
   var weight: (Double) -> Double = { $0 }
   var text: (Double) -> String
@@ -92,7 +94,8 @@ struct HeatMap {
     guard !value.isNaN else { return Self.darkest }
     func along(_ value: Double) -> Double { isLogarithmic ? log(max(value, 1e-300)) : value }
     let (low, high) = (along(scale.low), along(scale.high))
-    let share = high > low ? min(1, max(0, (along(value) - low) / (high - low))) : 0.5
+    let spare = max(0, leastSpan - (high - low)) / 2
+    let share = min(1, max(0, (along(value) - low + spare) / (high - low + 2 * spare)))
     return Self.palest + share * (Self.darkest - Self.palest)
   }
 }
@@ -108,7 +111,8 @@ extension Charts {
       identifier: "residuals", description: "Relative error of the residual stream by layer and position",
       rowLabel: "layer", columnLabel: "positions", rowNames: errors.indices.map(String.init),
       columnNames: (0..<stretches).map { "\(bins.range($0).lowerBound)–\(bins.range($0).upperBound - 1)" },
-      values: errors, isLogarithmic: true, text: { Figure.significant($0 * 100, 3) }, missing: "not read"
+      values: errors, isLogarithmic: true, leastSpan: log(2), text: { Figure.significant($0 * 100, 3) },
+      missing: "not read"
     ).svg
   }
 
@@ -130,7 +134,7 @@ extension Charts {
       columnLabel: "tensor", rowNames: layers.map(String.init), columnNames: columns.map(short),
       values: layers.map { layer in
         columns.map { column in found[layer]?[column].flatMap { $0 == .infinity ? nil : $0 } }
-      }, isLogarithmic: false, weight: { -$0 }, text: { Figure.fixed($0, 1) }, missing: "equal"
+      }, isLogarithmic: false, leastSpan: 6, weight: { -$0 }, text: { Figure.fixed($0, 1) }, missing: "equal"
     ).svg
   }
 

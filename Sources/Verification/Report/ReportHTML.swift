@@ -77,7 +77,7 @@ extension VerificationReport {
   private var gateRows: [[String: Any]] {
     judgement.gates.map { gate in
       [
-        "title": gate.title, "outcome": gate.outcome.word, "class": gate.outcome.rawValue,
+        "title": gate.title, "outcome": gate.word, "class": gate.outcome.rawValue,
         "symbol": gate.outcome.symbol, "value": gate.valueText, "interval": gate.intervalText,
         "limit": gate.limitText, "margin": gate.marginText, "explanation": gate.explanation,
         "bulletSVG": Charts.gate(gate) ?? "",

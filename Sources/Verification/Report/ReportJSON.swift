@@ -24,6 +24,7 @@ extension VerificationReport {
       top.set("layers", .array(subject.layers.map(layer)))
       top.set("tensors", .array(subject.tensors.map(Self.tensor)))
     }
+    if let sequence = subject.sequence { top.set("sequential", sequentialJSON(sequence)) }
     top.set("run", runJSON)
     top.set("gates", .array(judgement.gates.map(Self.gate)))
     top.set("warnings", .array(warnings.map { .string($0) }))
@@ -77,6 +78,9 @@ extension VerificationReport {
       members.set("minimum_detectable_ratio", drift?.minimumDetectableLnRatio.map { exp($0) })
       members.set("tokens_to_decide", judgement.tokensToDecide.map { .number(JSONNumber($0)) } ?? .null)
       members.set("window_autocorrelation", drift?.windowAutocorrelation)
+      members.set("error_method", errorMethod)
+      members.set("degrees_of_freedom", drift?.lnRatio.degreesOfFreedom)
+      members.set("window_variance_ratio", drift?.lnRatio.dependence?.varianceRatio)
     }
     if subject.scoring.rule == .llamaCpp {
       members.set("base_se_llama_cpp", base?.independentPerplexityError)
@@ -86,9 +90,15 @@ extension VerificationReport {
     return members.object
   }
 
+  private var errorMethod: JSONValue {
+    guard let drift, drift.lnRatio.standardError != nil else { return .null }
+    return drift.lnRatio.dependence?.isSeen == true ? "long-run variance of windows" : "windows as clusters"
+  }
+
   private var bootstrapJSON: JSONValue {
     var members = Members()
-    members.set("method", "BCa over windows")
+    let block = drift?.bootstrap?.blockLength ?? 1
+    members.set("method", block == 1 ? "BCa over windows" : "BCa over blocks of \(block) neighbouring windows")
     members.set("seed", .number(JSONNumber(subject.bootstrap.seed)))
     members.set("replicates", subject.bootstrap.replicates)
     members.set("ratio_ci95", Members.pair(drift?.bootstrap.map { exp($0.lower)...exp($0.upper) }))
@@ -194,6 +204,10 @@ extension VerificationReport {
     members.set("value", gate.value)
     members.set("lower95", gate.lowerBound95)
     members.set("upper95", gate.upperBound95)
+    members.set("lower", gate.bounds.lower)
+    members.set("lower_confidence", gate.bounds.lowerConfidence)
+    members.set("upper", gate.bounds.upper)
+    members.set("upper_confidence", gate.bounds.upperConfidence)
     members.set("relation", gate.relation == .atMost ? "<=" : gate.relation == .atLeast ? ">=" : "==")
     members.set("limit", gate.limit)
     members.set("margin_se", gate.marginInStandardErrors)
@@ -220,6 +234,28 @@ extension VerificationReport {
       members.set("emulated_activations", .array(run.emulatedActivations.map { .string($0) }))
     }
     if run.hasBlocks { members.set("blocks", "dequantized, activations unquantized") }
+    return members.object
+  }
+
+  private func sequentialJSON(_ sequence: LookFacts) -> JSONValue {
+    var members = Members()
+    members.set("method", LookFacts.method)
+    members.set("seed", .number(JSONNumber(sequence.plan.seed)))
+    members.set("maximum_windows", sequence.plan.order.count)
+    members.set("planned_windows", .array(sequence.plan.sizes.map { .number(JSONNumber($0)) }))
+    members.set("looks", .array((sequence.previous + [look].compactMap { $0 }).map(Self.look)))
+    members.set("ratio_repeated_ci95", Members.pair(sequence.repeatedRatioInterval(drift)))
+    return members.object
+  }
+
+  private static func look(_ look: LookFacts.Look) -> JSONValue {
+    var members = Members()
+    members.set("windows", look.windows)
+    members.set("tokens", look.tokens)
+    members.set("pass_level", look.levels.pass)
+    members.set("fail_level", look.levels.fail)
+    members.set("ratio", look.ratio)
+    members.set("verdict", look.verdict.rawValue)
     return members.object
   }
 

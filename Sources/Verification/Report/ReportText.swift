@@ -8,13 +8,15 @@ extension VerificationReport {
     if hasCandidate { facts.append(("policy", policyLine)) }
     facts.append(("base", Self.line(subject.base)))
     if let candidate = subject.candidate { facts.append(("candidate", Self.line(candidate))) }
-    facts += [("scored", tokensLine), ("compute", computeLine), ("cost", costLine)]
+    facts.append(("scored", tokensLine))
+    if let sequence = subject.sequence { facts.append(("looks", sequence.line)) }
+    facts += [("compute", computeLine), ("cost", costLine)]
     lines += Self.aligned(facts.map { [$0.0, $0.1] })
     lines += ["", "gates"]
     lines += Self.aligned(
       judgement.gates.map {
         [
-          $0.outcome.word, $0.title, $0.valueText, "[\($0.intervalText)]", $0.limitText,
+          $0.word, $0.title, $0.valueText, "[\($0.intervalText)]", $0.limitText,
           $0.marginInStandardErrors == nil ? "" : "margin \($0.marginText)",
         ]
       }
@@ -34,16 +36,18 @@ extension VerificationReport {
     if hasCandidate { facts.append(("Policy", policyLine)) }
     facts.append(("Base", Self.line(subject.base)))
     if let candidate = subject.candidate { facts.append(("Candidate", Self.line(candidate))) }
-    facts += [("Scored", tokensLine), ("Compute", computeLine), ("Cost", costLine), ("Version", subject.run.version)]
+    facts.append(("Scored", tokensLine))
+    if let sequence = subject.sequence { facts.append(("Looks", sequence.line)) }
+    facts += [("Compute", computeLine), ("Cost", costLine), ("Version", subject.run.version)]
     lines += ["| | |", "|---|---|"] + facts.map { "| \($0.0) | \(Self.escaped($0.1)) |" }
-    lines += ["", "| Gate | Outcome | Value | 95 % bounds | Limit | Margin |", "|---|---|---:|:---:|---:|---:|"]
+    lines += ["", "| Gate | Outcome | Value | Bounds | Limit | Margin |", "|---|---|---:|:---:|---:|---:|"]
     for gate in judgement.gates {
       lines.append(
-        "| \(gate.title) | \(gate.outcome.word) | \(gate.valueText) | \(gate.intervalText) | \(gate.limitText) | "
+        "| \(gate.title) | \(gate.word) | \(gate.valueText) | \(gate.intervalText) | \(gate.limitText) | "
           + "\(gate.marginText) |")
     }
     lines.append("")
-    for gate in judgement.gates where gate.outcome != .pass {
+    for gate in judgement.gates where gate.outcome != .pass && gate.word != "NOT RUN" {
       lines.append("- **\(gate.title)**: \(Self.escaped(gate.explanation)).")
     }
     for warning in warnings { lines.append("- ⚠️ \(Self.escaped(warning))") }
@@ -118,7 +122,7 @@ extension VerificationReport {
         "ln ratio",
         "\(Figure.fixed(drift.lnRatio.mean, 6)) ± \(optional(drift.lnRatio.standardError) { Figure.fixed($0, 6) }) SE"
       ),
-      ("ln ratio, bootstrap 95 %", bootstrap ?? Figure.missing),
+      ("ln ratio, bootstrap 95 %", bootstrap ?? Figure.missing), ("windows", dependenceText(drift)),
       (
         "detectable change", optional(drift.minimumDetectableLnRatio) { "+" + Figure.percent($0, 3) + " at 80 % power" }
       ),
@@ -132,7 +136,13 @@ extension VerificationReport {
         "mean \(Figure.significant(kld.mean.mean)), p50 \(Figure.significant(kld.p50)), p99 "
           + "\(Figure.significant(kld.p99.value)), max \(Figure.significant(kld.max))"
       ),
-      ("top-1 agreement", Figure.percent(agreement.top1.value)),
+      (
+        "top-1 agreement",
+        Figure.percent(agreement.top1.value)
+          + (agreement.top1.interval95.map {
+            " (Wilson 95 % \(Figure.percent($0.lowerBound)) … \(Figure.percent($0.upperBound)))"
+          } ?? "")
+      ),
       ("top-5 overlap", Figure.percent(agreement.top5.mean)),
       (
         "flips",
@@ -140,6 +150,17 @@ extension VerificationReport {
           + "(McNemar p \(Figure.significant(agreement.flipsP, 2)))"
       ),
     ]
+  }
+
+  /// What the windows' order showed, and which error follows.
+  private func dependenceText(_ drift: DriftStatistics) -> String {
+    guard let correlation = drift.windowAutocorrelation else { return Figure.missing }
+    let estimate = drift.lnRatio
+    let error =
+      estimate.dependence?.isSeen == true
+      ? "allowed for, \(Figure.fixed(estimate.degreesOfFreedom, 0)) degrees of freedom"
+      : estimate.dependence == nil ? "too few to judge by" : "taken as independent"
+    return "lag-1 correlation \(Figure.signed(correlation, 3)), \(error)"
   }
 
   /// Perplexity and error with llama.cpp's own digits, to be laid beside its last line; only under its protocol.

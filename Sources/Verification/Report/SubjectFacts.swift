@@ -1,4 +1,5 @@
 public import ByteIO
+internal import Checkpoints
 
 extension VerificationReport.Subject {
   static let factsSchema = "llama-verify-evidence/1"
@@ -26,6 +27,16 @@ extension VerificationReport.Subject {
     bootstrap.set("seed", .number(JSONNumber(self.bootstrap.seed)))
     bootstrap.set("replicates", self.bootstrap.replicates)
     top.set("bootstrap", bootstrap.object)
+    if let sequence { top.set("sequence", sequence.facts) }
+    if let share {
+      top.set(
+        "part",
+        [
+          "index": .number(JSONNumber(share.part.index)), "count": .number(JSONNumber(share.part.count)),
+          "windows": .number(JSONNumber(share.windows)),
+        ])
+    }
+    if !prior.isEmpty { top.set("prior", .array(prior.map(\.facts))) }
     top.set("run", run.facts)
     top.set(
       "tensors",
@@ -78,6 +89,20 @@ extension VerificationReport.Subject {
       policy: try Policy(parsing: Array(policy.utf8), file: "facts.policy"),
       policyDigest: try top.optionalString("policy_sha256"),
       bootstrap: BootstrapSettings(seed: seed, replicates: replicates))
+    if facts["part"] != nil {
+      let part = try top.member("part")
+      guard let share = WorkPart(try part.count("index"), of: try part.count("count")) else {
+        throw ParseFailure("no such part", item: "facts.part")
+      }
+      // Windows are 32 bits wide in the table.
+      let windows = try part.count("windows")
+      guard windows <= UInt32.max else { throw ParseFailure("\(windows) windows", item: "facts.part.windows") }
+      self.share = WindowShare(share, of: windows)
+    }
+    if facts["prior"] != nil {
+      for gate in try top.list("prior") { prior.append(try Gate(prior: gate)) }
+    }
+    if facts["sequence"] != nil { sequence = try LookFacts(top.member("sequence"), policy: self.policy) }
     if facts["bisect"] != nil { bisection = try Bisection(top.member("bisect")) }
     if facts["excerpts"] != nil {
       for excerpt in try top.list("excerpts") {
@@ -105,6 +130,62 @@ extension ModelIdentity {
   fileprivate init(_ reader: SubjectReader) throws(ParseFailure) {
     self.init(
       path: try reader.string("path"), layout: try reader.string("layout"), digest: try reader.string("digest"))
+  }
+}
+
+extension Gate {
+  /// Of a gate before the scores.
+  fileprivate var facts: JSONValue {
+    ["id": .string(id), "problems": .number(JSONNumber(Int(value ?? 0))), "explanation": .string(explanation)]
+  }
+
+  fileprivate init(prior reader: SubjectReader) throws(ParseFailure) {
+    let id = try reader.string("id")
+    guard let kind = PriorGate(rawValue: id) else {
+      throw ParseFailure("no gate before the scores is called \(id.prefix(60))", item: "facts.prior.id")
+    }
+    let problems = try reader.count("problems")
+    self.init(
+      id: id, title: kind.title, outcome: problems == 0 ? .pass : .fail, value: Double(problems), relation: .equal,
+      limit: 0, explanation: try reader.string("explanation"))
+  }
+}
+
+extension LookFacts {
+  /// Windows of a plan that is read from a file.
+  private static let maximumWindows = 1 << 20
+
+  fileprivate var facts: JSONValue {
+    let looks: [JSONValue] = previous.map { look in
+      [
+        "windows": .number(JSONNumber(look.windows)), "tokens": .number(JSONNumber(look.tokens)),
+        "ratio": look.ratio.map(SubjectReader.spelled) ?? .null,
+      ]
+    }
+    return [
+      "seed": .number(JSONNumber(plan.seed)), "windows": .number(JSONNumber(plan.order.count)), "looks": .array(looks),
+    ]
+  }
+
+  fileprivate init(_ reader: SubjectReader, policy: Policy) throws(ParseFailure) {
+    let windows = try reader.count("windows")
+    guard (1...Self.maximumWindows).contains(windows) else {
+      throw ParseFailure("\(windows) windows", item: "facts.sequence.windows")
+    }
+    let plan = LookPlan(count: windows, seed: try reader.unsigned("seed"))
+    let entries = try reader.list("looks")
+    guard entries.count < plan.sizes.count else {
+      throw ParseFailure("\(entries.count) looks before the last", item: "facts.sequence.looks")
+    }
+    let levels = DecisionLevels.looks(plan, gates: policy.sampledLimitCount)
+    var previous: [Look] = []
+    for (entry, levels) in zip(entries, levels) {
+      previous.append(
+        Look(
+          windows: try entry.count("windows"), tokens: try entry.count("tokens"), levels: levels,
+          ratio: entry.value["ratio"] == .null ? nil : try entry.spelledNumber("ratio"), verdict: .inconclusive))
+    }
+    self.init(plan: plan, previous: previous)
   }
 }
 

@@ -1,3 +1,4 @@
+internal import ByteIO
 internal import Foundation
 
 /// One run's result: the inputs, the statistics, the verdict. Renders itself; the caller writes the files.
@@ -20,6 +21,12 @@ public struct VerificationReport: Sendable {
     /// SHA-256 of the policy's canonical text or file, hexadecimal; computed by the caller.
     public var policyDigest: String?
     public var bootstrap: BootstrapSettings
+    /// The look at growing data that this is; nil where all windows were scored at once.
+    public var sequence: LookFacts?
+    /// The share of the text that was scored; nil for all of what was asked for.
+    public var share: WindowShare?
+    /// The gates that were tested before the scores, in order.
+    public var prior: [Gate] = []
     /// Of the text's windows that drift most; empty where nobody asked.
     public var excerpts: [WindowExcerpt] = []
     /// Which tensors explain the drift; nil where nobody asked.
@@ -28,7 +35,7 @@ public struct VerificationReport: Sendable {
     public init(
       base: ModelIdentity, candidate: ModelIdentity?, text: TextFacts, scoring: ScoringProtocol,
       layers: [LayerError] = [], tensors: [TensorError] = [], run: RunFacts, policy: Policy = .fp8,
-      policyDigest: String? = nil, bootstrap: BootstrapSettings = BootstrapSettings()
+      policyDigest: String? = nil, bootstrap: BootstrapSettings = BootstrapSettings(), sequence: LookFacts? = nil
     ) {
       self.base = base
       self.candidate = candidate
@@ -40,6 +47,7 @@ public struct VerificationReport: Sendable {
       self.policy = policy
       self.policyDigest = policyDigest
       self.bootstrap = bootstrap
+      self.sequence = sequence
     }
   }
 
@@ -79,11 +87,16 @@ public struct VerificationReport: Sendable {
           (0..<residuals.stretchCount).map { residuals.relativeError(layer: layer, stretch: $0) }
         }
       } ?? []
+    if let failed = subject.prior.first(where: { $0.outcome == .fail }) {
+      (base, drift, warnings, worstWindows) = (nil, nil, [], [])
+      judgement = Judgement(gates: Self.gates(subject, stoppedBy: failed), alone: false)
+      return
+    }
     let finite = Self.finiteGate(scores, layers: subject.layers)
     guard finite.outcome == .pass else {
       (base, drift) = (nil, nil)
       worstWindows = []
-      judgement = Judgement(gates: [finite], alone: subject.candidate == nil)
+      judgement = Judgement(gates: subject.prior + [finite], alone: subject.candidate == nil)
       warnings = ["Scores are not finite, so no statistic was computed; the model or the run is broken."]
       return
     }
@@ -100,9 +113,37 @@ public struct VerificationReport: Sendable {
       scores, base: nll, context: subject.scoring.context, text: subject.text, bootstrap: subject.bootstrap)
     self.drift = drift
     worstWindows = WindowDrift.worst(of: scores)
-    let judge = Judge(policy: subject.policy, drift: drift, tokens: scores.count, windows: scores.windowCount)
-    judgement = Judgement(gates: [finite] + judge.gates(), alone: false)
+    let judge = Judge(
+      policy: subject.policy, drift: drift, layers: subject.layers, tensors: subject.tensors, tokens: scores.count,
+      windows: scores.windowCount,
+      levels: subject.sequence?.levels(for: subject.policy) ?? DecisionLevels(gates: subject.policy.sampledLimitCount))
+    judgement = Judgement(gates: subject.prior + [finite] + judge.gates(), alone: false)
     warnings = Self.warnings(drift)
+  }
+
+  /// The report of a candidate that failed before anything was scored. Traps when none of the subject's prior gates failed.
+  public init(stopped subject: Subject) {
+    guard let failed = subject.prior.first(where: { $0.outcome == .fail }) else {
+      preconditionFailure("no gate failed before the scores")
+    }
+    self.subject = subject
+    (tokens, windows, base, drift, warnings) = (0, 0, nil, nil, [])
+    suspects = Suspects.find(layers: subject.layers, tensors: subject.tensors)
+    (heat, worstWindows) = ([], [])
+    judgement = Judgement(gates: Self.gates(subject, stoppedBy: failed), alone: false)
+  }
+
+  /// The prior gates as far as they were run, and those behind the failed one as not run.
+  private static func gates(_ subject: Subject, stoppedBy failed: Gate) -> [Gate] {
+    let run = Set(subject.prior.map(\.id))
+    let limits = subject.policy.limits.filter { $0.key != .exact }
+    return subject.prior
+      + subject.policy.priorGates.filter { !run.contains($0.rawValue) }.map { $0.notRun(failed) }
+      + limits.map { key, value in
+        Gate.notRun(
+          id: key.gate, title: key.rawValue, relation: key.isMinimum ? .atLeast : .atMost, limit: value.double ?? 0,
+          failed)
+      }
   }
 
   private static func finiteGate(_ scores: TokenScores, layers: [LayerError]) -> Gate {
@@ -121,8 +162,7 @@ public struct VerificationReport: Sendable {
     let bad = count + badLayers.count
     return Gate(
       id: "finite_scores", title: "Scores that are NaN or infinite", outcome: bad == 0 ? .pass : .fail,
-      value: Double(bad), lowerBound95: nil, upperBound95: nil, relation: .equal, limit: 0,
-      marginInStandardErrors: nil, tokensToDecide: nil, explanation: explanation)
+      value: Double(bad), relation: .equal, limit: 0, explanation: explanation)
   }
 
   private static func warnings(_ drift: DriftStatistics) -> [String] {
@@ -134,13 +174,11 @@ public struct VerificationReport: Sendable {
     } else if windows < 10 {
       warnings.append("Only \(windows) windows: the intervals rest on few independent samples.")
     }
-    // 1.645/√G: the one-sided 5 % point of a white series' lag-1 correlation.
-    if windows >= 10, let correlation = drift.windowAutocorrelation,
-      correlation > 1.645 / Double(windows).squareRoot()
-    {
+    if let dependence = drift.lnRatio.dependence, dependence.isSeen {
       warnings.append(
-        "The drift of neighbouring windows is correlated (lag-1 correlation \(Figure.fixed(correlation, 2))), so the "
-          + "intervals may be too narrow: score windows spread evenly over a longer text.")
+        "The drift of neighbouring windows is alike (lag-1 correlation \(Figure.fixed(dependence.lag1Correlation, 2))); "
+          + "the errors allow for it, and \(Figure.fixed(max(1, dependence.varianceRatio), 1)) times as many windows are "
+          + "needed as of independent ones.")
     }
     return warnings
   }

@@ -7,17 +7,42 @@ internal import Tokenizers
 /// What is scored, as windows of token ids, the same for both models.
 struct EvaluationText {
   let windows: TokenWindows
-  /// Counts of the scored windows.
-  let facts: TextFacts
   let remarks: [String]
-
+  /// What each candidate's tokenizer reads differently.
+  let tokenizerProblems: [[String]]
+  /// What the scored tokens of each window stand for.
+  private let counts: [Counts]
+  private let path: String
+  private let sha256: String
   private let tokenizer: any Tokenizer
+
+  private struct Counts {
+    var characters = 0
+    var bytes = 0
+  }
+
+  /// Counts of the scored windows.
+  var facts: TextFacts {
+    TextFacts(
+      characters: counts.reduce(0) { $0 + $1.characters }, utf8Bytes: counts.reduce(0) { $0 + $1.bytes }, path: path,
+      sha256: sha256)
+  }
+
+  /// Some of its windows.
+  /// - Parameter numbers: places in `windows`, ascending.
+  func selecting(_ numbers: [Int]) -> EvaluationText { EvaluationText(self, numbers) }
+
+  private init(_ all: EvaluationText, _ numbers: [Int]) {
+    windows = all.windows.selecting(numbers)
+    counts = numbers.map { all.counts[$0] }
+    (remarks, tokenizerProblems, path, sha256) = (all.remarks, all.tokenizerProblems, all.path, all.sha256)
+    tokenizer = all.tokenizer
+  }
 
   /// Texts are read whole.
   private static let textLimit = 1 << 30
 
-  /// - Throws: `ParseFailure` when there is no tokenizer, when the two models' tokenizers disagree, or when nothing is left
-  ///   to score.
+  /// - Throws: `ParseFailure` when there is no tokenizer, or when nothing is left to score.
   init(_ request: VerificationRequest) throws {
     let bytes = try ReadableFile.contents(of: request.textPath, limit: Self.textLimit)
     var found = try request.base.tokenizer()
@@ -27,13 +52,13 @@ struct EvaluationText {
         "there is no tokenizer", file: request.base.path,
         advice: "put tokenizer.json or tokenizer.model beside the weights")
     }
-    let parity = try TokenizerParity(request, tokenizer)
-    try parity.check(AdversarialTexts.all)
+    var parity = try TokenizerParity(request, tokenizer)
+    parity.check(AdversarialTexts.all)
     var remarks: [String] = []
     var coverage: (text: [UInt8], tokens: TextCoverage)?
     if request.rule == .chat {
       let chat = try ChatTranscripts(bytes, file: request.textPath, tokenizer: tokenizer)
-      try parity.check(chat)
+      parity.check(chat)
       windows = TokenWindows(separate: chat.texts, context: request.context, limit: request.tokenLimit)
       remarks += try chat.remarks(windows, file: request.textPath)
     } else {
@@ -47,12 +72,15 @@ struct EvaluationText {
       // llama.cpp drops one line feed at the end of the file that it is given, and a token may end with it.
       if request.rule == .llamaCpp, scored.last == UInt8(ascii: "\n") { scored.removeLast() }
       let ids = tokenizer.encode(scored)
-      try parity.check(ids, of: scored)
+      parity.check(ids, of: scored)
       let begin = tokenizer.beginOfText ?? request.base.configuration.beginOfTextID.flatMap(Int32.init(exactly:))
       windows = try Self.windows(request, ids, beginOfText: begin)
       coverage = TextCoverage(ids, of: scored, by: tokenizer).map { (scored, $0) }
     }
-    facts = Self.facts(windows, coverage, tokenizer, path: request.textPath, sha256: SHA256Sum.hexadecimal(of: bytes))
+    tokenizerProblems = parity.problems
+    counts = Self.counts(windows, coverage, tokenizer)
+    path = request.textPath
+    sha256 = SHA256Sum.hexadecimal(of: bytes)
     self.remarks = remarks
     self.tokenizer = tokenizer
   }
@@ -67,7 +95,8 @@ struct EvaluationText {
     }
     let ids = windows.windows[number]
     let at = min(max(drift.worstPosition, 0), ids.count - 1)
-    let first = max(0, at - Self.excerptTokens.before)
+    // What stands in front of a window is no text.
+    let first = min(at, max(1, at - Self.excerptTokens.before))
     let end = min(ids.count, at + 1 + Self.excerptTokens.behind)
     func text(_ range: Range<Int>) -> String {
       String(decoding: ids[range].flatMap { tokenizer.bytes(of: $0) ?? [] }, as: UTF8.self)
@@ -81,19 +110,18 @@ struct EvaluationText {
   }
 
   /// - Parameter coverage: which bytes of the text its tokens stand for, where that is known.
-  private static func facts(
-    _ windows: TokenWindows, _ coverage: (text: [UInt8], tokens: TextCoverage)?, _ tokenizer: any Tokenizer,
-    path: String, sha256: String
-  ) -> TextFacts {
+  private static func counts(
+    _ windows: TokenWindows, _ coverage: (text: [UInt8], tokens: TextCoverage)?, _ tokenizer: any Tokenizer
+  ) -> [Counts] {
     // The name of a token that ends a turn is no text.
     let special = Set(tokenizer.specialTokens.map(\.id))
-    var counts = (characters: 0, bytes: 0)
-    func count(_ bytes: ArraySlice<UInt8>) {
-      counts.bytes += bytes.count
-      // Tokens may cut a character: count its first byte only.
-      counts.characters += bytes.count { $0 & 0xC0 != 0x80 }
-    }
-    for (number, ranges) in windows.scored.enumerated() {
+    return windows.scored.enumerated().map { number, ranges in
+      var counts = Counts()
+      func count(_ bytes: ArraySlice<UInt8>) {
+        counts.bytes += bytes.count
+        // Tokens may cut a character: count its first byte only.
+        counts.characters += bytes.count { $0 & 0xC0 != 0x80 }
+      }
       for range in ranges {
         if let (text, tokens) = coverage {
           let offset = windows.offsets[number]
@@ -104,8 +132,8 @@ struct EvaluationText {
           count((tokenizer.bytes(of: id) ?? [])[...])
         }
       }
+      return counts
     }
-    return TextFacts(characters: counts.characters, utf8Bytes: counts.bytes, path: path, sha256: sha256)
   }
 
   private static func windows(

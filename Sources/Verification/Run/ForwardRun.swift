@@ -12,10 +12,12 @@ struct ForwardRun {
   /// Time spent in the inspection, which is not the forward pass's.
   private(set) var inspectionTime = Duration.zero
 
-  /// - Parameter scored: for each window the positions that are scored.
+  /// - Parameters:
+  ///   - scored: for each window the positions that are scored.
+  ///   - inspected: what an earlier pass over the same models has found; nil to inspect them behind this one.
   /// - Throws: `ParseFailure`, `FileFailure`, `MemoryFailure`, what `check` throws.
   init(
-    _ request: VerificationRequest, windows: [[Int32]], scored: [[Range<Int>]],
+    _ request: VerificationRequest, windows: [[Int32]], scored: [[Range<Int>]], inspected: ModelInspection? = nil,
     check: @escaping @Sendable () throws -> Void, progress: @escaping @Sendable (_ done: UInt64, _ of: UInt64) -> Void
   ) throws {
     let checkpoints = [request.base] + request.candidates
@@ -24,7 +26,8 @@ struct ForwardRun {
     }
     plan = try ForwardPlan(
       models, settings: request.forwardSettings(check), windows: windows, maximumMemory: request.maximumMemory)
-    inspection = ModelInspection(request.base, request.candidates, threads: request.threads, check: check)
+    inspection =
+      inspected ?? ModelInspection(request.base, request.candidates, threads: request.threads, check: check)
     let drops = Self.exceedMemory(checkpoints, plan)
     let scorer = try LockstepScorer(
       base: models[0], candidates: Array(models.dropFirst()), settings: plan.settings,
@@ -32,7 +35,7 @@ struct ForwardRun {
     var scorings = Array(repeating: TokenScoring(), count: max(1, request.candidates.count))
     for (index, group) in plan.groups.enumerated() {
       func finish(_ layer: Int?) throws {
-        if index == 0 {
+        if index == 0 && inspected == nil {
           let inspection = inspection
           inspectionTime += try ContinuousClock().measure { try inspection.inspect(layer: layer) }
         }

@@ -37,6 +37,46 @@ final class ModelInspection: Sendable {
         ratios: Array(repeating: [:], count: candidates.count)))
   }
 
+  /// Inspects all tensors, for those who do not go through the layers first.
+  func inspectAll() throws {
+    let layers = ([base] + candidates).flatMap { $0.tensors.compactMap(\.role.layer) }
+    for layer in 0..<((layers.max() ?? -1) + 1) { try inspect(layer: layer) }
+    try inspect(layer: nil)
+  }
+
+  /// What keeps a candidate from being the base: tensors with other values, or that only one has; the tokenizer. Structure
+  /// is compared elsewhere.
+  /// - Parameter number: of the candidate.
+  func losses(of number: Int) throws -> [String] {
+    let found = found.withLock { $0 }
+    let candidate = candidates[number]
+    var losses: [String] = []
+    for tensor in base.tensors {
+      let role = tensor.role
+      guard let other = found.candidates[number][role] else {
+        if role != .outputHead { losses.append("\(role.canonicalText) is missing from the candidate") }
+        continue
+      }
+      // Equal values in another element type lose nothing.
+      if found.base[role] != other, found.ratios[number][role] != .infinity {
+        losses.append("\(role.canonicalText) differs")
+      }
+    }
+    for tensor in candidate.tensors where base.tensor(tensor.role) == nil && tensor.role != .outputHead {
+      losses.append("\(tensor.role.canonicalText) is not in the base")
+    }
+    if let one = try base.tokenizerDigest(), let other = try candidate.tokenizerDigest(), one != other {
+      losses.append("the tokenizer differs")
+    }
+    return losses
+  }
+
+  /// Tensors of a candidate, or of the base beside it, that hold a value that is not finite.
+  /// - Parameter number: of the candidate.
+  func damage(of number: Int) -> [String] {
+    errors(of: number).filter { $0.sqnrDecibels.isNaN }.map { "\($0.name) holds values that are NaN or infinite" }
+  }
+
   /// Inspects the tensors of a layer, or with nil those that belong to none.
   func inspect(layer: Int?) throws {
     let models = [base] + candidates

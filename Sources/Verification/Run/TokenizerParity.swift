@@ -6,50 +6,56 @@ internal import Tokenizers
 /// texts that nobody scores, so a set of hard ones is compared too.
 struct TokenizerParity {
   private let base: any Tokenizer
-  /// Of the candidates that have one, with their paths.
-  private let candidates: [(path: String, tokenizer: any Tokenizer)]
+  /// Nil for a candidate that has none: it is given the base's ids.
+  private let candidates: [(any Tokenizer)?]
+  /// What each candidate reads differently, a sentence for each text.
+  private(set) var problems: [[String]]
 
   /// - Parameter base: the tokenizer that reads the text.
   init(_ request: VerificationRequest, _ base: any Tokenizer) throws {
     self.base = base
-    candidates = try request.candidates.compactMap { model in try model.tokenizer().map { (model.path, $0) } }
+    candidates = try request.candidates.map { try $0.tokenizer() }
+    problems = candidates.map { _ in [] }
   }
 
-  /// - Throws: `ParseFailure` with the first text whose ids differ.
-  func check(_ texts: [String]) throws(ParseFailure) {
-    guard !candidates.isEmpty else { return }
+  mutating func check(_ texts: [String]) {
+    guard candidates.contains(where: { $0 != nil }) else { return }
     for text in texts {
       let bytes = Array(text.utf8)
       let ids = base.encode(bytes)
-      for (path, candidate) in candidates {
-        try compare(ids, candidate.encode(bytes), "the text \(Self.quoted(text))", path)
-      }
+      compareAll("the text \(Self.quoted(text))", ids) { $0.encode(bytes) }
     }
   }
 
   /// - Parameter ids: of the text, by the base.
-  func check(_ ids: [Int32], of text: [UInt8]) throws(ParseFailure) {
-    for (path, candidate) in candidates { try compare(ids, candidate.encode(text), "the text", path) }
-  }
+  mutating func check(_ ids: [Int32], of text: [UInt8]) { compareAll("the text", ids) { $0.encode(text) } }
 
-  func check(_ chat: ChatTranscripts) throws(ParseFailure) {
-    for (path, candidate) in candidates {
-      let theirs = try chat.rendered(with: candidate)
-      for (index, (own, other)) in zip(chat.texts, theirs).enumerated() {
-        try compare(own.ids, other, "conversation \(index + 1)", path)
+  mutating func check(_ chat: ChatTranscripts) {
+    for (number, candidate) in candidates.enumerated() {
+      guard let candidate else { continue }
+      do {
+        for (index, (own, other)) in zip(chat.texts, try chat.rendered(with: candidate)).enumerated() {
+          compare(own.ids, other, "conversation \(index + 1)", number)
+        }
+      } catch {
+        problems[number].append("conversations cannot be rendered with the candidate's tokenizer: \(error)")
       }
     }
   }
 
-  private func compare(_ ids: [Int32], _ theirs: [Int32], _ what: String, _ path: String) throws(ParseFailure) {
+  private mutating func compareAll(_ what: String, _ ids: [Int32], _ encode: (any Tokenizer) -> [Int32]) {
+    for (number, candidate) in candidates.enumerated() {
+      if let candidate { compare(ids, encode(candidate), what, number) }
+    }
+  }
+
+  private mutating func compare(_ ids: [Int32], _ theirs: [Int32], _ what: String, _ number: Int) {
     guard theirs != ids else { return }
     let index =
       zip(ids, theirs).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? min(ids.count, theirs.count)
-    throw ParseFailure(
-      "base and candidate tokenize \(what) differently from token \(index) on", file: path,
-      advice:
-        "the candidate has another tokenizer; per-token drift would mean nothing (--each-its-own-tokenizer compares per byte)"
-    )
+    problems[number].append(
+      "base and candidate tokenize \(what) differently from token \(index) on"
+        + (problems[number].isEmpty ? " (--each-its-own-tokenizer compares per byte)" : ""))
   }
 
   private static func quoted(_ text: String) -> String {

@@ -1,11 +1,7 @@
-internal import Llama
-internal import Tensors
 internal import ByteIO
 public import Checkpoints
-internal import Foundation
 public import Inference
 public import Kernels
-internal import Tokenizers
 
 /// One verification: which models, which text, how it is scored and judged.
 public struct VerificationRequest: Sendable {
@@ -21,6 +17,12 @@ public struct VerificationRequest: Sendable {
   public var rule: ScoringRule
   /// Score at least so many tokens, in whole windows spread evenly over the text; all of the text when nil.
   public var tokenLimit: Int?
+  /// Look at growing parts of these windows and stop once the policy decides. See `GroupSequential`.
+  public var stopsWhenDecided = false
+  /// Which share of these windows is scored; nil for all.
+  public var part: WorkPart?
+  /// Of the bootstrap and of the order in which `stopsWhenDecided` takes windows.
+  public var seed: UInt64 = 1
   /// How matrix products are computed.
   public var compute: Compute
   /// Round activations as serving does; nil leaves them as they are. The models contradict it nowhere.
@@ -90,6 +92,9 @@ public struct MemoryFailure: Error, Sendable, CustomStringConvertible {
 }
 
 extension VerificationRequest {
+  /// The phase in which tensors are put back, counted in passes of the candidate; first told of with none done.
+  public static let bisectionPhase = "bisect"
+
   /// Told the phase, how much of it is done, and of how much.
   public typealias Progress = @Sendable (_ phase: String, _ done: UInt64, _ total: UInt64) -> Void
 
@@ -109,45 +114,13 @@ extension VerificationRequest {
     checkCancellation: @escaping @Sendable () throws -> Void = {}, progress: @escaping Progress = { _, _, _ in }
   ) throws -> [VerificationResult] {
     precondition(!bisects || candidates.count == 1, "one candidate is bisected")
-    let started = ContinuousClock.now
     let text = try EvaluationText(self)
-    let pass = try ForwardRun(
-      self, windows: text.windows.windows, scored: text.windows.scored, check: checkCancellation
-    ) { progress("forward", $0, $1) }
-    let elapsed = started.duration(to: .now) - pass.inspectionTime
-    let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
-    let identities = try pass.inspection.identities()
-    let run = runFacts(pass, seconds: seconds)
-    let bisection =
-      bisects
-      ? try bisection(text.windows, differing: pass.inspection.differing(from: 0), check: checkCancellation) {
-        progress("bisect", $0, $1)
-      } : nil
-    return pass.scorings.enumerated().map { number, scoring in
-      let scores = text.scores(scoring, hasCandidate: !candidates.isEmpty)
-      var subject = VerificationReport.Subject(
-        base: identities.base, candidate: candidates.isEmpty ? nil : identities.candidates[number], text: text.facts,
-        scoring: ScoringProtocol(rule, context: context), layers: scores.residuals?.layerErrors ?? [],
-        tensors: candidates.isEmpty ? [] : pass.inspection.errors(of: number), run: run, policy: policy,
-        policyDigest: SHA256Sum.hexadecimal(of: Array(policy.canonicalText.utf8)))
-      if showsExcerpts, !candidates.isEmpty, scores.nonFinite.count == 0 {
-        subject.excerpts = WindowDrift.worst(of: scores).map { text.excerpt($0) }
-      }
-      subject.bisection = bisection
-      return VerificationResult(
-        report: VerificationReport(subject, scores: scores), scores: scores, remarks: text.remarks)
+    if let part, part.index >= text.windows.windows.count {
+      throw ParseFailure(
+        "the text has \(text.windows.windows.count) windows: nothing is left for part \(part)", file: textPath,
+        advice: "divide it into fewer parts")
     }
-  }
-
-  private func runFacts(_ pass: ForwardRun, seconds: Double) -> RunFacts {
-    let models = [base] + candidates
-    return RunFacts(
-      seconds: seconds, tokensPerSecond: Double(pass.scorings[0].count) / max(seconds, 1e-9),
-      peakRSSBytes: ProcessFacts.peakResidentBytes, bytesRead: ProcessFacts.bytesRead,
-      weightPasses: pass.plan.groups.count, memory: MemoryFacts(pass.plan), threads: threads,
-      instructionSet: InstructionSet.best.description, compute: compute.rawValue,
-      emulation: emulation?.canonicalText,
-      emulatedActivations: emulation == nil ? [] : Set(models.flatMap(\.activationTexts)).sorted(),
-      hasBlocks: models.flatMap(\.tensors).contains { $0.elementType.block != nil }, version: Toolkit.version)
+    var run = LookedRun(self, text: text, check: checkCancellation, progress: progress)
+    return try run.results()
   }
 }

@@ -31,18 +31,24 @@ public struct BootstrapSettings: Sendable, Equatable {
 
 /// The 95 % interval of the mean from resampled windows: bias-corrected and accelerated (BCa; Efron 1987, Better
 /// Bootstrap Confidence Intervals), with the acceleration from the jackknife over windows. A second opinion beside
-/// Student's interval, which assumes that window residuals are roughly normal.
+/// Student's interval, which assumes that window residuals are roughly normal. Where windows are seen to depend on their
+/// neighbours, blocks of neighbouring windows are resampled and left out instead (circular blocks: Politis and Romano
+/// 1992), of as many windows as the long-run variance's slowest wave takes to turn.
 public struct BootstrapInterval: Sendable, Equatable {
   public let lower: Double
   public let upper: Double
   public let settings: BootstrapSettings
+  /// Windows that are resampled together.
+  public let blockLength: Int
 
   /// Nil below two windows or when a sum is not finite.
-  package init?(_ totals: WindowTotals, settings: BootstrapSettings) {
+  /// - Parameter blockLength: 1 for independent windows.
+  package init?(_ totals: WindowTotals, settings: BootstrapSettings, blockLength: Int = 1) {
     let estimate = totals.mean
     guard totals.sums.count > 1, estimate.isFinite else { return nil }
     self.settings = settings
-    let replicates = Self.replicates(totals, settings: settings)
+    self.blockLength = blockLength
+    let replicates = Self.replicates(totals, settings: settings, blockLength: blockLength)
     guard replicates[0] < replicates[replicates.count - 1] else {
       (lower, upper) = (replicates[0], replicates[0])
       return
@@ -52,7 +58,7 @@ public struct BootstrapInterval: Sendable, Equatable {
     let count = Double(replicates.count)
     let share = min(max(below / count, 0.5 / count), 1 - 0.5 / count)
     let bias = Distributions.normalQuantile(share)
-    let acceleration = Self.acceleration(totals)
+    let acceleration = Self.acceleration(totals, blockLength: blockLength)
     func end(_ probability: Double) -> Double {
       let shifted = bias + Distributions.normalQuantile(probability)
       let adjusted = Distributions.normalCDF(bias + shifted / (1 - acceleration * shifted))
@@ -62,7 +68,9 @@ public struct BootstrapInterval: Sendable, Equatable {
   }
 
   /// Means of resamples of as many windows as there are, sorted.
-  private static func replicates(_ totals: WindowTotals, settings: BootstrapSettings) -> [Double] {
+  private static func replicates(
+    _ totals: WindowTotals, settings: BootstrapSettings, blockLength: Int
+  ) -> [Double] {
     var random = SplitMix64(seed: settings.seed)
     let windows = totals.sums.count
     var means: [Double] = []
@@ -70,8 +78,9 @@ public struct BootstrapInterval: Sendable, Equatable {
     for _ in 0..<settings.replicates {
       var sum = 0.0
       var size = 0.0
-      for _ in 0..<windows {
-        let pick = random.below(windows)
+      var pick = 0
+      for position in 0..<windows {
+        pick = position % blockLength == 0 ? random.below(windows) : (pick + 1) % windows
         sum += totals.sums[pick]
         size += totals.sizes[pick]
       }
@@ -80,11 +89,14 @@ public struct BootstrapInterval: Sendable, Equatable {
     return means.sorted()
   }
 
-  /// Σ d³ / (6·(Σ d²)^1.5) with d = mean of the leave-one-out means − each of them.
-  private static func acceleration(_ totals: WindowTotals) -> Double {
+  /// Σ d³ / (6·(Σ d²)^1.5) with d = mean of the leave-one-block-out means − each of them.
+  private static func acceleration(_ totals: WindowTotals, blockLength: Int) -> Double {
     let sum = totals.sums.reduce(0, +)
     let size = totals.sizes.reduce(0, +)
-    let leftOut = zip(totals.sums, totals.sizes).map { (sum - $0) / (size - $1) }
+    let leftOut = stride(from: 0, to: totals.sums.count, by: blockLength).map { first in
+      let block = first..<min(first + blockLength, totals.sums.count)
+      return (sum - totals.sums[block].reduce(0, +)) / (size - totals.sizes[block].reduce(0, +))
+    }
     let centre = leftOut.reduce(0, +) / Double(leftOut.count)
     let squares = leftOut.reduce(0) { $0 + (centre - $1) * (centre - $1) }
     let cubes = leftOut.reduce(0) { $0 + (centre - $1) * (centre - $1) * (centre - $1) }

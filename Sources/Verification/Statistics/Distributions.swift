@@ -5,6 +5,9 @@ package enum Distributions {
   /// Φ(x) of the standard normal distribution.
   package static func normalCDF(_ x: Double) -> Double { 0.5 * erfc(-x / 2.0.squareRoot()) }
 
+  /// 1 − Φ(x), with its digits far out.
+  package static func normalTail(_ x: Double) -> Double { 0.5 * erfc(x / 2.0.squareRoot()) }
+
   /// Φ⁻¹(p), 0 < p < 1.
   package static func normalQuantile(_ p: Double) -> Double {
     precondition(p > 0 && p < 1, "a probability strictly between 0 and 1")
@@ -24,6 +27,11 @@ package enum Distributions {
     if p > 0.5 { return -studentQuantile(1 - p, degreesOfFreedom: degreesOfFreedom) }
     if p == 0.5 { return 0 }
     return invert(p) { studentCDF($0, degreesOfFreedom: degreesOfFreedom) }
+  }
+
+  /// P(F ≤ x) of Fisher's F with the given degrees of freedom (Abramowitz and Stegun 26.6.2).
+  package static func fisherCDF(_ x: Double, _ numerator: Double, _ denominator: Double) -> Double {
+    incompleteBeta(numerator * x / (numerator * x + denominator), numerator / 2, denominator / 2)
   }
 
   /// The two-sided exact McNemar test: of `worse + better` discordant pairs each falls either way with probability

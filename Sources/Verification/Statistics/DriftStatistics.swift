@@ -152,7 +152,8 @@ public struct DriftStatistics: Sendable, Equatable {
     let totals = WindowTotals(drift, windows: windows)
     windowTotals = totals
     lnRatio = ClusteredEstimate(totals: totals, allZero: differingTokens == 0)
-    bootstrap = BootstrapInterval(totals, settings: settings)
+    let turn = lnRatio.dependence.flatMap { $0.isSeen ? totals.sums.count / $0.degreesOfFreedom : nil }
+    bootstrap = BootstrapInterval(totals, settings: settings, blockLength: max(1, turn ?? 1))
     windowAutocorrelation = totals.lag1Autocorrelation
     self.kld = KLDSummary(kld, windows: windows)
     agreement = Agreement(scores.flags, windows: windows)

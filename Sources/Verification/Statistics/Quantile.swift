@@ -17,32 +17,33 @@ package enum Quantile {
 /// read back through the empirical distribution, bound the quantile.
 public struct ClusteredQuantile: Sendable, Equatable {
   public let value: Double
-  /// Nil when not estimable: one window, or (upper) too few tokens lie above the quantile.
-  public let lowerBound95: Double?
-  public let upperBound95: Double?
+  private let sorted: [Double]
+  private let probability: Double
+  /// Share of tokens at or below `value`.
+  private let share: ClusteredEstimate
 
   package init(_ values: [Double], sorted: [Double], windows: [ScoredWindow], probability: Double) {
-    value = Quantile.linear(sorted: sorted, probability)
-    guard let first = sorted.first, let last = sorted.last, first < last || first == 0 else {
-      (lowerBound95, upperBound95) = (nil, nil)
-      return
-    }
-    if first == last {
-      // All zero, as for a model against itself.
-      (lowerBound95, upperBound95) = (value, value)
-      return
-    }
-    let quantile = value
-    let share = ClusteredEstimate(values.map { $0 <= quantile ? 1 : 0 }, windows: windows)
-    guard let error = share.standardError, let t = share.quantile(0.95) else {
-      (lowerBound95, upperBound95) = (nil, nil)
-      return
-    }
-    let low = probability - t * error
-    let high = probability + t * error
-    lowerBound95 = low > 0 ? Quantile.linear(sorted: sorted, low) : nil
-    upperBound95 = high < 1 ? Quantile.linear(sorted: sorted, high) : nil
+    let quantile = Quantile.linear(sorted: sorted, probability)
+    value = quantile
+    self.sorted = sorted
+    self.probability = probability
+    share = ClusteredEstimate(values.map { $0 <= quantile ? 1 : 0 }, windows: windows)
   }
+
+  /// The one-sided bound that the true quantile lies below with the given probability. Nil when not estimable: one
+  /// window, no spread, or (above) too few tokens beyond the quantile.
+  package func bound(_ confidence: Double) -> Double? {
+    // All zero, as for a model against itself.
+    if sorted[0] == 0, sorted[sorted.count - 1] == 0 { return value }
+    guard sorted[0] < sorted[sorted.count - 1], let error = share.standardError, let t = share.quantile(confidence)
+    else { return nil }
+    let place = probability + t * error
+    return place > 0 && place < 1 ? Quantile.linear(sorted: sorted, place) : nil
+  }
+
+  package func quantile(_ probability: Double) -> Double? { share.quantile(probability) }
+  public var lowerBound95: Double? { bound(0.05) }
+  public var upperBound95: Double? { bound(0.95) }
 }
 
 /// A share of tokens with a Wilson interval (1927) for the effective number of independent tokens, n / design effect,
@@ -55,8 +56,8 @@ public struct ClusteredShare: Sendable, Equatable {
 
   package init(_ values: [Double], windows: [ScoredWindow]) { estimate = ClusteredEstimate(values, windows: windows) }
 
-  /// One end of Wilson's interval; nil for one window.
-  private func end(_ probability: Double) -> Double? {
+  /// The one-sided bound that the true share lies below with the given probability; nil for one window.
+  package func bound(_ probability: Double) -> Double? {
     guard let t = estimate.quantile(probability), let error = estimate.standardError else { return nil }
     let p = estimate.mean
     let tokens = Double(estimate.tokens)
@@ -69,9 +70,9 @@ public struct ClusteredShare: Sendable, Equatable {
   }
 
   public var interval95: ClosedRange<Double>? {
-    guard let low = end(0.025), let high = end(0.975), low <= high else { return nil }
+    guard let low = bound(0.025), let high = bound(0.975), low <= high else { return nil }
     return low...high
   }
-  public var lowerBound95: Double? { end(0.05) }
-  public var upperBound95: Double? { end(0.95) }
+  public var lowerBound95: Double? { bound(0.05) }
+  public var upperBound95: Double? { bound(0.95) }
 }

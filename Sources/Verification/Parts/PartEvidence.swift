@@ -1,0 +1,63 @@
+public import ByteIO
+public import Checkpoints
+
+/// The scores of one part of a text and all that its share of a report needs: a file of evidence whose facts name the part.
+public struct PartEvidence: Sendable {
+  /// What the file is called in messages.
+  public let path: String
+  let subject: VerificationReport.Subject
+  let scores: TokenScores
+  let share: WindowShare
+
+  /// More bytes than any file of evidence has: 330 million tokens.
+  private static let maximumBytes = 4 << 30
+  private static let suffix = ".tokens.bin"
+
+  /// The name of a part's file in a folder of evidence.
+  public static func fileName(of part: WorkPart) -> String {
+    func padded(_ number: Int) -> String {
+      let digits = String(number)
+      return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+    }
+    return "part-\(padded(part.index))-of-\(padded(part.count))\(suffix)"
+  }
+
+  /// Reads a file, or all files of parts that a folder holds, in the order of their names.
+  /// - Throws: `ParseFailure` and `FileFailure` that name the file.
+  public static func read(_ path: String) throws -> [PartEvidence] {
+    guard try FileSystem.kind(of: path) == .directory else { return [try PartEvidence(file: path)] }
+    let names = try FileSystem.names(in: path).filter { $0.hasPrefix("part-") && $0.hasSuffix(suffix) }.sorted()
+    guard !names.isEmpty else {
+      throw ParseFailure("the folder holds no evidence", file: path, advice: "its files are called part-…\(suffix)")
+    }
+    return try names.map { try PartEvidence(file: "\(path)/\($0)") }
+  }
+
+  private init(file path: String) throws {
+    let bytes = try ReadableFile.contents(of: path, limit: Self.maximumBytes)
+    do throws(ParseFailure) {
+      try self.init(Evidence(parsing: bytes), path: path)
+    } catch {
+      throw error.in(file: path)
+    }
+  }
+
+  /// - Throws: `ParseFailure` for evidence without facts, or not of a part.
+  public init(_ evidence: Evidence, path: String) throws(ParseFailure) {
+    guard let facts = evidence.facts else { throw ParseFailure("the evidence has no facts, only scores") }
+    subject = try VerificationReport.Subject(facts: facts, scores: evidence.scores)
+    guard let share = subject.share else {
+      throw ParseFailure("the evidence is of a whole run, not of a part", advice: "--part writes parts")
+    }
+    scores = evidence.scores
+    self.share = share
+    self.path = path
+    let expected = isStopped ? 0 : share.count
+    guard scores.windowCount == expected else {
+      throw ParseFailure("part \(share.part) holds \(scores.windowCount) windows, expected \(expected)")
+    }
+  }
+
+  /// A gate before the scores failed.
+  var isStopped: Bool { subject.prior.contains { $0.outcome == .fail } }
+}

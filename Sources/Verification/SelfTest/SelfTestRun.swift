@@ -1,0 +1,195 @@
+internal import ByteIO
+internal import Checkpoints
+internal import Foundation
+internal import Inference
+internal import Kernels
+internal import Llama
+internal import Quantization
+internal import Tensors
+
+/// The forward passes of a self-test, and what is found in their scores.
+struct SelfTestRun {
+  private let test: SelfTest
+  private let weights: CheckpointWeights
+  private let windows: TokenWindows
+  private let check: @Sendable () throws -> Void
+
+  init(
+    _ test: SelfTest, _ weights: CheckpointWeights, _ windows: TokenWindows,
+    check: @escaping @Sendable () throws -> Void
+  ) {
+    self.test = test
+    self.weights = weights
+    self.windows = windows
+    self.check = check
+  }
+
+  /// The model and a candidate side by side on the model's windows.
+  func score(
+    _ candidate: any ModelWeights, progress: @escaping @Sendable (UInt64, UInt64) -> Void
+  ) throws -> TokenScoring {
+    try score(weights, candidate, windows.windows, windows.scored, progress)
+  }
+
+  private func score(
+    _ base: any ModelWeights, _ candidate: (any ModelWeights)?, _ windows: [[Int32]], _ scored: [[Range<Int>]],
+    _ progress: @escaping @Sendable (UInt64, UInt64) -> Void
+  ) throws -> TokenScoring {
+    let settings = ForwardSettings(threads: test.threads, compute: test.compute, checkCancellation: check)
+    let plan = try ForwardPlan(
+      [base] + (candidate.map { [$0] } ?? []), settings: settings, windows: windows, maximumMemory: test.maximumMemory)
+    let scorer = try LockstepScorer(base: base, candidate: candidate, settings: plan.settings)
+    var scoring = TokenScoring()
+    for (number, group) in plan.groups.enumerated() {
+      let count = plan.groups.count
+      try scorer.score(
+        Array(windows[group]), scored: Array(scored[group]), into: &scoring,
+        progress: { done, all in progress(UInt64((number * all + done) / count), UInt64(all)) })
+    }
+    return scoring
+  }
+
+  /// Plants a fault and asks every detector.
+  /// - Parameter same: the model against itself.
+  func judge(
+    _ fault: PlantedFault, same: TokenScoring, progress: @escaping @Sendable (UInt64, UInt64) -> Void
+  ) throws -> SelfTestResult.Finding {
+    let faulty = FaultyWeights(weights, fault)
+    var detections: [SelfTestResult.Detection] = []
+    if let refusal = try refusal(of: faulty, fault) { detections.append(.init(.integrity, refusal)) }
+    let differences = LlamaConfiguration.differences(weights.configuration, fault.configuration)
+    if !differences.isEmpty { detections.append(.init(.structure, differences.joined(separator: ", "))) }
+    let scores =
+      fault.beginOfText == .once
+      ? try compared(score(faulty, progress: progress)) : try shifted(fault, same, progress)
+    detections += self.detections(scores)
+    return SelfTestResult.Finding(
+      fault: fault.name, detail: fault.detail, detections: detections, lnRatio: scores.lnRatio.mean,
+      standardError: scores.lnRatio.standardError, limit: test.policy.maximumRatio,
+      divergence: scores.drift?.kld.mean.mean, differingTokens: scores.differing, tokens: scores.count)
+  }
+
+  /// What the reader of scales says to the scales that were planted.
+  private func refusal(of faulty: FaultyWeights, _ fault: PlantedFault) throws -> String? {
+    for (role, edit) in fault.edits {
+      guard case .zeroScale = edit, let scales = try faulty.matrix(role, rows: nil).rowScales else { continue }
+      do throws(ParseFailure) {
+        _ = try WeightScheme.scales(from: NumberFormat.bytes(of: scales), type: .f32)
+      } catch {
+        return error.message
+      }
+    }
+    return nil
+  }
+
+  /// Scores of a candidate as the gates take them.
+  private struct Compared {
+    let lnRatio: ClusteredEstimate
+    let differing: Int
+    let count: Int
+    let windows: Int
+    /// Nil where the models did not read the same windows: then distributions were not compared.
+    let drift: DriftStatistics?
+    let isFinite: Bool
+  }
+
+  private func compared(_ scoring: TokenScoring) -> Compared {
+    var scores = TokenScores(hasCandidate: true)
+    var first = 0
+    for (index, ranges) in zip(windows.indices, windows.scored) {
+      for range in ranges where !range.isEmpty {
+        let tokens = first..<first + range.count
+        first = tokens.upperBound
+        scores.append(
+          ScoredWindow(index: index, firstPosition: range.lowerBound, count: tokens.count),
+          baseNLL: tokens.map { Float(scoring.baseNLL[$0]) },
+          candidateNLL: tokens.map { Float(scoring.candidateNLL[$0]) },
+          kld: tokens.map { scoring.divergence[$0] },
+          flags: tokens.map {
+            TokenFlags(
+              baseIsRight: scoring.baseIsRight[$0], candidateIsRight: scoring.candidateIsRight[$0],
+              top1Agrees: scoring.topAgrees[$0], top5Overlap: scoring.top5Overlap[$0])
+          })
+      }
+    }
+    let isFinite = scores.nonFinite.count == 0
+    let differing = zip(scoring.baseNLL, scoring.candidateNLL).count { $0 != $1 }
+    let nothing = ClusteredEstimate(
+      mean: .nan, standardError: nil, windows: windows.windows.count, tokens: scores.count)
+    // Statistics are of finite scores only.
+    let drift =
+      isFinite
+      ? DriftStatistics(
+        scores, base: scores.baseNLL.map { Double($0) }, context: test.context,
+        text: TextFacts(characters: scores.count, utf8Bytes: scores.count),
+        bootstrap: BootstrapSettings(replicates: 100))
+      : nil
+    return Compared(
+      lnRatio: drift?.lnRatio ?? nothing, differing: differing, count: scores.count, windows: windows.windows.count,
+      drift: drift, isFinite: isFinite)
+  }
+
+  /// The model on windows whose begin differs, against itself on those that are right: the same tokens are scored, but for
+  /// the first of each window where nothing is left to predict it.
+  private func shifted(
+    _ fault: PlantedFault, _ same: TokenScoring, _ progress: @escaping @Sendable (UInt64, UInt64) -> Void
+  ) throws -> Compared {
+    let isMissing = fault.beginOfText == .missing
+    let changed = windows.windows.map { isMissing ? Array($0.dropFirst()) : [$0[0]] + $0 }
+    let scored = changed.map { [(isMissing ? 1 : 2)..<max($0.count, isMissing ? 1 : 2)] }
+    let theirs = try score(weights, nil, changed, scored, progress)
+    var (drift, parts): ([Double], [ScoredWindow]) = ([], [])
+    var (own, other) = (0, 0)
+    for (index, window) in zip(windows.indices, windows.windows) {
+      let skipped = isMissing ? 1 : 0
+      let count = window.count - 1 - skipped
+      if count > 0 {
+        drift += (0..<count).map { theirs.baseNLL[other + $0] - same.baseNLL[own + skipped + $0] }
+        parts.append(ScoredWindow(index: index, firstPosition: 1 + skipped, count: count))
+      }
+      own += window.count - 1
+      other += max(count, 0)
+    }
+    return Compared(
+      lnRatio: ClusteredEstimate(drift, windows: parts), differing: drift.count { $0 != 0 }, count: drift.count,
+      windows: parts.count, drift: nil, isFinite: drift.allSatisfy(\.isFinite))
+  }
+
+  private func detections(_ scores: Compared) -> [SelfTestResult.Detection] {
+    guard scores.isFinite else { return [.init(.drift, "scores are no numbers")] }
+    var detections: [SelfTestResult.Detection] = []
+    func failed(_ policy: Policy, _ drift: DriftStatistics) -> [String] {
+      Judge(policy: policy, drift: drift, tokens: scores.count, windows: scores.windows).gates()
+        .filter { $0.outcome == .fail }.map(\.id)
+    }
+    var gates = scores.drift.map { failed(test.policy, $0) } ?? []
+    if scores.drift == nil, let limit = test.policy.maximumRatio {
+      let estimate = scores.lnRatio
+      let test = BoundTest(
+        value: estimate.mean, lower: estimate.lowerBound95, upper: estimate.upperBound95, limit: Foundation.log(limit),
+        error: estimate.standardError)
+      if test.outcome == .fail { gates = ["perplexity_ratio"] }
+    }
+    if !gates.isEmpty { detections.append(.init(.drift, gates.joined(separator: ", "))) }
+    let isExact = scores.differing == 0 && scores.drift?.isIdentical ?? true
+    if !isExact { detections.append(.init(.exactness, "\(scores.differing) of \(scores.count) scores differ")) }
+    return detections
+  }
+}
+
+extension LlamaConfiguration {
+  /// What decides the forward pass and differs, in words.
+  static func differences(_ one: LlamaConfiguration, _ other: LlamaConfiguration) -> [String] {
+    var found: [String] = []
+    func compare<Value: Equatable>(_ name: String, _ path: KeyPath<LlamaConfiguration, Value>) {
+      if one[keyPath: path] != other[keyPath: path] {
+        found.append("\(name) \(other[keyPath: path]) instead of \(one[keyPath: path])")
+      }
+    }
+    compare("norm epsilon", \.normEpsilon)
+    compare("RoPE base", \.rope.base)
+    if one.rope.scaling != other.rope.scaling { found.append("RoPE scaling") }
+    compare("tied embeddings", \.tiesEmbeddings)
+    return found
+  }
+}

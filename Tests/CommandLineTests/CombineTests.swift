@@ -1,0 +1,117 @@
+import Foundation
+import Support
+import Testing
+
+private let tiny = Fixtures.bundled("tiny").path
+/// 24 windows.
+private let windows = ["--text", evaluationText, "--context", "128", "--tokens", "3000"]
+/// What differs from run to run.
+private let measured = [
+  "seconds", "tokens_per_second", "peak_rss_bytes", "bytes_read", "weight_passes", "planned_memory",
+]
+
+@Suite("llama-verify --part and combine")
+struct CombineTests {
+  let model: ModelFolder
+  let fp8: String
+  let folder: String
+
+  init() throws {
+    model = try ModelFolder()
+    (fp8, folder) = (model.beside("fp8"), model.beside("evidence"))
+    let outcome = try run(.convert, "--to", "fp8", model.path, fp8)
+    try #require(outcome.status == 0, "\(outcome.stderr)")
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+  }
+
+  private func part(_ part: String, into place: String? = nil, _ more: String...) throws -> Outcome {
+    try run(.verify, [tiny, fp8, "--part", part, "--evidence", place ?? folder] + windows + more)
+  }
+
+  /// A report without what was measured, keys in their order.
+  private func figures(_ report: String) throws -> String {
+    var document = try #require(try JSONSerialization.jsonObject(with: Data(report.utf8)) as? [String: Any])
+    var facts = try #require(document["run"] as? [String: Any])
+    for key in measured { facts[key] = nil }
+    document["run"] = facts
+    return String(decoding: try JSONSerialization.data(withJSONObject: document, options: .sortedKeys), as: UTF8.self)
+  }
+
+  @Test("parts come to the report of one process; done twice, in any order, from files and folders")
+  func combine() throws {
+    let other = model.beside("second.bin")
+    for (number, place) in [("2/3", nil), ("0/3", nil), ("1/3", other), ("0/3", nil)] {
+      let outcome = try part(number, into: place)
+      #expect(outcome.status == 0, "\(outcome.stderr)")
+      #expect(outcome.stdout.contains("windows     8\n") && outcome.stdout.contains("tokens      1016\n"))
+    }
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+    #expect(names == ["part-00000-of-00003.tokens.bin", "part-00002-of-00003.tokens.bin"])
+    let whole = try run(.verify, [tiny, fp8, "--json", "--report", model.beside("whole")] + windows)
+    let parts = try run(.verify, "combine", other, folder, "--json", "--report", model.beside("parts"))
+    #expect(parts.status == whole.status && parts.stderr == "")
+    #expect(try figures(parts.stdout) == figures(whole.stdout))
+    let (one, two) = (
+      try contents(ofDirectory: model.beside("whole")), try contents(ofDirectory: model.beside("parts"))
+    )
+    #expect(one.keys.sorted() == two.keys.sorted())
+    #expect(two["report.json"].map { String(decoding: $0, as: UTF8.self) } == parts.stdout)
+    // Scores and residual sums, to the bit: all before the facts.
+    let scores = 48 + 12 * 24 + 13 * 3048 + 2 * 8 * 24 * 4 * 8
+    #expect(one["tokens.bin"]?.prefix(scores).dropFirst(48) == two["tokens.bin"]?.prefix(scores).dropFirst(48))
+  }
+
+  @Test("the policy may be given when parts are put together, and its verdict is the exit code")
+  func policy() throws {
+    for number in ["0/2", "1/2"] { #expect(try part(number).status == 0) }
+    let lossless = try run(.verify, "combine", folder, "--policy", "lossless")
+    #expect(lossless.status == 1 && lossless.stdout.hasPrefix("FAIL"))
+  }
+
+  @Test("parts that are missing, there twice, or of another run are refused by name")
+  func refusals() throws {
+    for number in ["0/3", "2/3"] { #expect(try part(number).status == 0) }
+    func refuses(_ says: [String], _ arguments: String...) throws {
+      let outcome = try run(.verify, ["combine"] + arguments)
+      #expect(outcome.status == 65 && outcome.stdout == "", "\(outcome.stderr)")
+      for text in says { #expect(outcome.stderr.contains(text), "\(outcome.stderr)") }
+    }
+    try refuses(["part 1/3", "missing"], folder)
+    let first = "\(folder)/part-00000-of-00003.tokens.bin"
+    try refuses(["part 0/3", "twice"], folder, first)
+    let odd = model.beside("odd.bin")
+    for (option, value, says) in [
+      ("--seed", "9", "the seed is 9"), ("--context", "64", "the context is 64"), ("--tokens", "5000", "windows is 40"),
+      ("--compute", "bf16", "--compute is bf16"), ("--policy", "lossless", "policy"),
+    ] {
+      // A later option replaces an earlier one.
+      let outcome = try part("1/3", into: odd, option, value)
+      try #require(outcome.status == 0, "\(outcome.stderr)")
+      try refuses([odd, says, first], folder, odd)
+    }
+    let text = model.beside("text.txt")
+    try Data(try Fixtures.bytes(Fixtures.bundled("eval.txt")).dropLast(1)).write(to: URL(filePath: text))
+    try #require(try part("1/3", into: odd, "--text", text).status == 0)
+    try refuses([odd, "SHA-256"], folder, odd)
+    try #require(
+      try run(.verify, [tiny, tiny, "--part", "1/3", "--evidence", odd] + windows).status == 0)
+    try refuses([odd, "candidate's digest"], folder, odd)
+    let whole = model.beside("whole")
+    _ = try run(.verify, [tiny, fp8, "--report", whole] + windows)
+    try refuses(["not of a part"], whole + "/tokens.bin")
+    try Data("LLMTOKEN".utf8).write(to: URL(filePath: odd))
+    try refuses([odd], folder, odd)
+    try refuses(["holds no evidence"], model.parent)
+  }
+
+  @Test("wrong use is refused, and a part without a window says so")
+  func usage() throws {
+    for options in [["--part", "0/2"], ["--evidence", "x"], ["--part", "2/2", "--evidence", "x"]] {
+      #expect(try run(.verify, [tiny, fp8] + windows + options).status == 64)
+    }
+    #expect(try part("0/2", into: nil, "--report", "r").status == 64)
+    #expect(try part("0/2", into: nil, "--until-decided").status == 64)
+    let empty = try part("99/100")
+    #expect(empty.status == 65 && empty.stderr.contains("24 windows"))
+  }
+}

@@ -1,0 +1,83 @@
+import ByteIO
+import Calibration
+import Llama
+import Quantization
+import Verification
+
+enum DocumentTargets {
+  static func configuration(_ input: [UInt8]) throws {
+    let bytes = input.span.rawBytes
+    let document: JSONValue
+    do throws(ParseFailure) { document = try JSONValue(parsing: bytes) } catch { return }
+    for layout in [JSONLayout.compact, .indented] {
+      let written = document.serialized(layout)
+      try require(try again("JSON is read again", { try JSONValue(parsing: written) }) == document, "JSON is the same")
+    }
+    try huggingFace(document)
+    try meta(document)
+    let inner = document["quantization_config"] ?? document
+    guard let quantization = try reading({ try QuantizationConfiguration(parsing: inner) }) else { return }
+    let second = try again("quantization is read again") {
+      try QuantizationConfiguration(parsing: quantization.document)
+    }
+    let modules = ["lm_head", "model.layers.0.mlp.down_proj", "model.layers.10.self_attn.q_proj"]
+    for module in modules {
+      try require(
+        quantization.scheme(forModule: module) == second.scheme(forModule: module), "a module's scheme is the same")
+    }
+    _ = quantization.ignoreEntriesMatchingNothing(among: modules)
+  }
+
+  private static func huggingFace(_ document: JSONValue) throws {
+    guard let configuration = try reading({ try LlamaConfiguration(huggingFace: document) }) else { return }
+    let second = try again("config.json is read again") {
+      try LlamaConfiguration(huggingFace: configuration.huggingFaceDocument)
+    }
+    var expected = configuration
+    if let type = expected.claimedElementType, ![.bf16, .f16, .f32].contains(type) {
+      expected.claimedElementType = nil
+    }
+    try require(second == expected, "the configuration is the one that was written")
+    _ = LlamaFamily(of: configuration)
+    let parameters = try again("params.json is read again") {
+      try MetaParameters(parsing: MetaParameters.document(for: configuration, shards: 1))
+    }
+    try require(parameters.hiddenSize == configuration.hiddenSize, "dim")
+    try require(parameters.layerCount == configuration.layerCount, "n_layers")
+    try require(parameters.resolvedHeadDimension == configuration.headDimension, "head_dim")
+    _ = MetaParameters.remarks(for: configuration, shards: 1)
+  }
+
+  private static func meta(_ document: JSONValue) throws {
+    guard let parameters = try reading({ try MetaParameters(parsing: document) }) else { return }
+    try require((2...4096).contains(parameters.resolvedHeadDimension), "a head has 2 to 4096 rows")
+    try require(parameters.resolvedFeedForwardSize > 0, "the feed-forward block has rows")
+  }
+
+  static func policy(_ input: [UInt8]) throws {
+    guard let policy = try reading({ try Policy(parsing: input, file: "policy") }) else { return }
+    let second = try again("a policy is read again") {
+      try Policy(parsing: Array(policy.canonicalText.utf8), file: "policy")
+    }
+    try require(second == policy, "the policy is the one that was written")
+  }
+
+  static func sensitivity(_ input: [UInt8]) throws {
+    let bytes = input.span.rawBytes
+    let document: JSONValue
+    do throws(ParseFailure) { document = try JSONValue(parsing: bytes) } catch { return }
+    guard let table = try reading({ try SensitivityTable(document: document) }) else { return }
+    _ = table.summary
+    let second = try again("a table is read again") { try SensitivityTable(document: table.document) }
+    try require(second == table, "the table is the one that was written")
+  }
+
+  static func evidence(_ input: [UInt8]) throws {
+    guard let evidence = try reading({ try Evidence(parsing: input) }) else { return }
+    let written = evidence.bytes
+    let second = try again("evidence is read again") { try Evidence(parsing: written) }
+    // Bytes: scores may be NaN, which equals nothing. Facts are spelled anew.
+    try require(second.bytes == written, "the evidence is the one that was written")
+    try require(evidence.facts != nil || written == input, "the evidence is the one that was read")
+  }
+}
