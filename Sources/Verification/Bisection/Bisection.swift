@@ -85,6 +85,6 @@ public struct Bisection: Sendable, Equatable {
   }
 
   static func shareText(_ share: Double, _ error: Double?) -> String {
-    Figure.fixed(share * 100, 1) + (error.map { " ± \(Figure.fixed($0 * 100, 1))" } ?? "") + " %"
+    Figure.fixed(share * 100, 1) + (error.map { " ± \(Figure.significant($0 * 100, 2))" } ?? "") + " %"
   }
 }

@@ -42,7 +42,7 @@ extension HTMLTemplate {
     .wide { width: 40%; }
     figure.card { overflow-x: auto; } .full { grid-column: 1 / -1; }
     .excerpt { font-size: 13px; min-width: 260px; } .suspects li { margin: 6px 0; } .suspects ul { margin: 0; padding-left: 22px; }
-    a { color: var(--blue); } .forest { width: 150px; } .wider th, .wider td { padding-right: 10px; } .detail { margin: 12px 0; } .detail ul { margin: 8px 0; }
+    a { color: var(--blue); } .forest { width: 150px; } .wider th, .wider td { padding-right: 10px; } .detail, .card + .card:not(.tile):not(figure) { margin: 12px 0; } .detail ul { margin: 8px 0; }
     .gates td:first-child { min-width: 220px; }
     .chip { display: inline-block; border: 1.5px solid var(--tone); color: var(--tone); border-radius: 999px;
       padding: 1px 11px; font-size: 12px; font-weight: 700; white-space: nowrap; }

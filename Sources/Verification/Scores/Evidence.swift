@@ -128,9 +128,14 @@ private struct EvidenceLayout {
       Int(entries) * Evidence.windowBytes <= bytes.count - Evidence.headerBytes
     else { throw ParseFailure("a table of \(entries) windows in \(most) bytes", offset: 24) }
     (self.tokens, self.entries) = (Int(tokens), Int(entries))
+    windows = try Self.distinctWindows(bytes, entries: Int(entries))
+    try checkSize()
+  }
+
+  private static func distinctWindows(_ bytes: [UInt8], entries: Int) throws(ParseFailure) -> Int {
     var distinct = 0
     var previous: UInt32?
-    for entry in 0..<Int(entries) {
+    for entry in 0..<entries {
       let at = Evidence.headerBytes + Evidence.windowBytes * entry
       let index = bytes.word(at)
       if index == previous { continue }
@@ -140,13 +145,16 @@ private struct EvidenceLayout {
       distinct += 1
       previous = index
     }
-    windows = distinct
-    let scores = Int(tokens) * (hasCandidate ? 13 : 5) + Evidence.windowBytes * Int(entries)
-    let (sums, overflow) = (16 * distinct).multipliedReportingOverflow(by: Int(layers) * Int(stretches))
+    return distinct
+  }
+
+  private func checkSize() throws(ParseFailure) {
+    let scores = tokens * (hasCandidate ? 13 : 5) + Evidence.windowBytes * entries
+    let (sums, overflow) = (16 * windows).multipliedReportingOverflow(by: layers * stretches)
     let (all, more) = sums.addingReportingOverflow(Evidence.headerBytes + scores + factBytes)
     guard !overflow, !more, all == bytes.count else {
       throw ParseFailure(
-        "\(tokens) tokens, \(entries) windows, sums of \(layers) layers and \(facts) bytes of facts do not fill "
+        "\(tokens) tokens, \(entries) windows, sums of \(layers) layers and \(factBytes) bytes of facts do not fill "
           + "\(bytes.count) bytes exactly", offset: 16)
     }
   }
