@@ -159,8 +159,10 @@ struct SelfTestRun {
     guard scores.isFinite else { return [.init(.drift, "scores are no numbers")] }
     var detections: [SelfTestResult.Detection] = []
     func failed(_ policy: Policy, _ drift: DriftStatistics) -> [String] {
-      Judge(policy: policy, drift: drift, tokens: scores.count, windows: scores.windows).gates()
-        .filter { $0.outcome == .fail }.map(\.id)
+      Judge(
+        policy: policy, drift: drift, layers: [], tensors: [], tokens: scores.count, windows: scores.windows,
+        levels: DecisionLevels(gates: policy.sampledLimitCount)
+      ).gates().filter { $0.outcome == .fail }.map(\.id)
     }
     var gates = scores.drift.map { failed(test.policy, $0) } ?? []
     if scores.drift == nil, let limit = test.policy.maximumRatio {
