@@ -1,14 +1,18 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// `make fuzz`. Of two sanitizers the build system's flags turn on only the last for Swift, so both are named together.
+let isFuzzing = Context.environment["LLAMA_FUZZ"] != nil
+
 /// Every Swift target: Swift 6 mode, warnings are errors, imports are explicit and internal by default.
-let base: [SwiftSetting] = [
-  .swiftLanguageMode(.v6),
-  .treatAllWarnings(as: .error),
-  .enableUpcomingFeature("InternalImportsByDefault"),
-  .enableUpcomingFeature("MemberImportVisibility"),
-  .enableUpcomingFeature("ExistentialAny"),
-]
+let base: [SwiftSetting] =
+  [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("ExistentialAny"),
+  ] + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer,address"])] : [])
 /// All but the two modules that own memory and call C: unsafe constructs are refused.
 let safe: [SwiftSetting] = base + [.strictMemorySafety()]
 /// `ByteIO` and `Kernels`: the fence. They lend spans, which needs lifetime annotations.
@@ -173,7 +177,7 @@ let package = Package(
 )
 
 // Fuzzing needs the sanitizer's own main program: `make fuzz`.
-if Context.environment["LLAMA_FUZZ"] != nil {
+if isFuzzing {
   package.targets.append(
     .target(name: "FuzzAllocations", path: "Tests/Fuzz/Allocations", cSettings: warningsAreErrors))
   package.targets.append(

@@ -130,18 +130,23 @@ struct HostileModel: Sendable, CustomTestStringConvertible {
   // MARK: .pth
 
   /// A whole archive whose pickle is `content` as stored (method 8: deflated), said to be `count` bytes.
-  private static func archive(_ content: [UInt8], method: UInt16 = 0, count: UInt32? = nil, checksum: UInt32 = 0)
-    -> [UInt8]
-  {
-    let name = Array("x/data.pkl".utf8)
-    let fields =
-      littleEndian(UInt16(0)) + littleEndian(method) + littleEndian(UInt32(0)) + littleEndian(checksum)
-      + littleEndian(UInt32(content.count)) + littleEndian(count ?? UInt32(content.count))
-      + littleEndian(UInt16(name.count)) + littleEndian(UInt16(0))
-    let local = [0x50, 0x4B, 3, 4, 20, 0] + fields + name + content
-    let directory = [0x50, 0x4B, 1, 2, 20, 0, 20, 0] + fields + [UInt8](repeating: 0, count: 14) + name
-    return local + directory + [0x50, 0x4B, 5, 6, 0, 0, 0, 0, 1, 0, 1, 0] + littleEndian(UInt32(directory.count))
-      + littleEndian(UInt32(local.count)) + [0, 0]
+  private static func archive(
+    _ content: [UInt8], method: UInt16 = 0, count: UInt32? = nil, checksum: UInt32 = 0
+  ) -> [UInt8] {
+    var (local, directory): ([UInt8], [UInt8]) = ([], [])
+    func add(_ name: String, _ content: [UInt8], _ method: UInt16, _ count: Int, _ checksum: UInt32) {
+      let fields =
+        littleEndian(UInt16(0)) + littleEndian(method) + littleEndian(UInt32(0)) + littleEndian(checksum)
+        + littleEndian(UInt32(content.count)) + littleEndian(UInt32(count)) + littleEndian(UInt16(name.utf8.count))
+        + littleEndian(UInt16(0))
+      directory += [0x50, 0x4B, 1, 2, 20, 0, 20, 0] + fields + [UInt8](repeating: 0, count: 10)
+      directory += littleEndian(UInt32(local.count)) + Array(name.utf8)
+      local += [0x50, 0x4B, 3, 4, 20, 0] + fields + Array(name.utf8) + content
+    }
+    add("x/data.pkl", content, method, count.map { Int($0) } ?? content.count, checksum)
+    add("x/version", [0x33], 0, 1, crc32([0x33]))
+    let end: [UInt8] = [0x50, 0x4B, 5, 6, 0, 0, 0, 0, 2, 0, 2, 0]
+    return local + directory + end + littleEndian(UInt32(directory.count)) + littleEndian(UInt32(local.count)) + [0, 0]
   }
 
   private static func pth(_ name: String, _ archive: @escaping @Sendable () -> [UInt8]) -> HostileModel {

@@ -8,10 +8,9 @@ enum Structure {
   /// - Throws: what reading the head and the embedding throws, where one model ties them and the other does not.
   static func differences(_ base: Checkpoint, _ candidate: Checkpoint) throws -> [String] {
     var differences: [String] = []
-    let (own, theirs) = (fields(base.configuration), fields(candidate.configuration))
-    for ((name, value), (_, other)) in zip(own, theirs) where value != other {
+    for (name, sentence) in Self.differences(base.configuration, candidate.configuration) {
       if name == "tied", try hasSameHead(base, candidate) { continue }
-      differences.append("\(name) is \(value) in the base, \(other) in the candidate")
+      differences.append(sentence)
     }
     if let one = base.configuration.beginOfTextID, let other = candidate.configuration.beginOfTextID, one != other {
       differences.append("the begin-of-text token is \(one) in the base, \(other) in the candidate")
@@ -23,6 +22,15 @@ enum Structure {
         "end-of-text tokens are \(ends.sorted()) in the base, \(otherEnds.sorted()) in the candidate")
     }
     return differences
+  }
+
+  /// The fields of a configuration, as its digest covers them, that differ.
+  static func differences(
+    _ base: LlamaConfiguration, _ candidate: LlamaConfiguration
+  ) -> [(field: String, sentence: String)] {
+    zip(fields(base), fields(candidate)).filter { $0.value != $1.value }.map { own, theirs in
+      (own.name, "\(own.name) is \(own.value) in the base, \(theirs.value) in the candidate")
+    }
   }
 
   /// Whether every tensor of the base is in the candidate with the same shape: then the candidate can be run with the base's

@@ -57,7 +57,7 @@ struct SelfTestRun {
     let faulty = FaultyWeights(weights, fault)
     var detections: [SelfTestResult.Detection] = []
     if let refusal = try refusal(of: faulty, fault) { detections.append(.init(.integrity, refusal)) }
-    let differences = LlamaConfiguration.differences(weights.configuration, fault.configuration)
+    let differences = Structure.differences(weights.configuration, fault.configuration).map(\.sentence)
     if !differences.isEmpty { detections.append(.init(.structure, differences.joined(separator: ", "))) }
     let scores =
       fault.beginOfText == .once
@@ -159,10 +159,11 @@ struct SelfTestRun {
     guard scores.isFinite else { return [.init(.drift, "scores are no numbers")] }
     var detections: [SelfTestResult.Detection] = []
     func failed(_ policy: Policy, _ drift: DriftStatistics) -> [String] {
-      Judge(
+      let levels = DecisionLevels(gates: policy.sampledLimitCount)
+      let judge = Judge(
         policy: policy, drift: drift, layers: [], tensors: [], tokens: scores.count, windows: scores.windows,
-        levels: DecisionLevels(gates: policy.sampledLimitCount)
-      ).gates().filter { $0.outcome == .fail }.map(\.id)
+        levels: levels)
+      return judge.gates().filter { $0.outcome == .fail }.map(\.id)
     }
     var gates = scores.drift.map { failed(test.policy, $0) } ?? []
     if scores.drift == nil, let limit = test.policy.maximumRatio {
@@ -176,22 +177,5 @@ struct SelfTestRun {
     let isExact = scores.differing == 0 && scores.drift?.isIdentical ?? true
     if !isExact { detections.append(.init(.exactness, "\(scores.differing) of \(scores.count) scores differ")) }
     return detections
-  }
-}
-
-extension LlamaConfiguration {
-  /// What decides the forward pass and differs, in words.
-  static func differences(_ one: LlamaConfiguration, _ other: LlamaConfiguration) -> [String] {
-    var found: [String] = []
-    func compare<Value: Equatable>(_ name: String, _ path: KeyPath<LlamaConfiguration, Value>) {
-      if one[keyPath: path] != other[keyPath: path] {
-        found.append("\(name) \(other[keyPath: path]) instead of \(one[keyPath: path])")
-      }
-    }
-    compare("norm epsilon", \.normEpsilon)
-    compare("RoPE base", \.rope.base)
-    if one.rope.scaling != other.rope.scaling { found.append("RoPE scaling") }
-    compare("tied embeddings", \.tiesEmbeddings)
-    return found
   }
 }

@@ -2,6 +2,7 @@ import ByteIO
 import Calibration
 import Llama
 import Quantization
+import Tensors
 import Verification
 
 enum DocumentTargets {

@@ -50,14 +50,13 @@ enum SafetensorsTargets {
     do throws(ParseFailure) { index = try SafetensorsIndex(parsing: bytes) } catch { return }
     let written = Array(index.serialized().utf8)
     let span = written.span.rawBytes
-    do throws(ParseFailure) {
-      let second = try SafetensorsIndex(parsing: span)
-      try require(Set(second.locations) == Set(index.locations), "the index is the same")
-      try require(
-        second.totalSize == index.totalSize && second.totalParameters == index.totalParameters, "sizes are the same")
-    } catch let failure as ParseFailure {
-      throw FuzzFinding(description: "the index that was written is not read: \(failure)")
+    let second: SafetensorsIndex
+    do throws(ParseFailure) { second = try SafetensorsIndex(parsing: span) } catch {
+      throw FuzzFinding(description: "the index that was written is not read: \(error)")
     }
+    try require(Set(second.locations) == Set(index.locations), "the index is the same")
+    try require(
+      second.totalSize == index.totalSize && second.totalParameters == index.totalParameters, "sizes are the same")
     try withFolder { folder in
       try write(text, to: folder + "/" + SafetensorsIndex.fileName)
       try write(shard, to: folder + "/a.safetensors")
