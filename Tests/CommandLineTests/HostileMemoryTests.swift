@@ -157,7 +157,9 @@ struct HostileModel: Sendable, CustomTestStringConvertible {
     }
   }
 
-  private static func pickle(_ name: String, _ start: [UInt8] = [], _ unit: [UInt8], _ end: [UInt8] = [])
+  private static func pickle(_ name: String, _ unit: [UInt8]) -> HostileModel { pickle(name, [], unit) }
+
+  private static func pickle(_ name: String, _ start: [UInt8], _ unit: [UInt8], _ end: [UInt8] = [])
     -> HostileModel
   {
     pth(name) {
