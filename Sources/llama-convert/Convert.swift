@@ -174,7 +174,11 @@ struct Convert: ParsableCommand {
 
   /// A run before this one proved everything and was stopped while it gave names: the rest of them is given.
   private func isPublished(_ plan: ConversionPlan, _ journal: JournalSettings, _ console: Console) throws -> Bool {
-    guard let done = try ConversionRecord.finishPublication(of: plan, journal: journal) else { return false }
+    guard let done = try ConversionRecord.finishPublication(of: plan, journal: journal) else {
+      // Whoever is at the output by now has its own journal.
+      if work.part == nil { try? SharedWork.tidy(output) }
+      return false
+    }
     console.remark("completed the publication that was cut off")
     try console.result(shared.json ? done.record : done.summary)
     return true
