@@ -36,7 +36,8 @@ struct SelfTestTests {
   @Test(
     "Every planted fault is flagged, and the model equals itself exactly", arguments: cases.filter { $0.url != nil })
   func planted(_ expected: Case) throws {
-    let outcome = try run(.verify, "--self-test", try #require(expected.url).path, "--json", "--threads", "1", "--tokens", "1500")
+    let outcome = try run(
+      .verify, "--self-test", try #require(expected.url).path, "--json", "--threads", "1", "--tokens", "1500")
     #expect(outcome.status == 0, "\(outcome.stderr)")
     let report = try #require(outcome.json)
     #expect(report["schema"] as? String == "llama-self-test/1")
