@@ -29,10 +29,11 @@ public final class OutputLock: Sendable {
   /// - Parameters:
   ///   - path: of the lock's file, in an existing directory.
   ///   - output: what is locked, for the message.
+  ///   - patience: seconds for which a silent holder on another machine is watched.
   ///   - onWait: told once when another machine's holder is watched.
   /// - Throws: `FileFailure` of kind `.exists` when another process is at the output.
   public init(
-    path: String, output: String, onWait: (_ holder: String) -> Void = { _ in }
+    path: String, output: String, patience: Int = OutputLock.patience, onWait: (_ holder: String) -> Void = { _ in }
   ) throws(FileFailure) {
     self.path = path
     owner = "process \(getpid()) on \(Self.machine)"
@@ -41,7 +42,7 @@ public final class OutputLock: Sendable {
       let found = try Self.content(path)
       if let holder = Self.holder(found), !Self.isHere(holder) || !Self.hasSystemLock(descriptor) {
         onWait(holder)
-        for _ in 0..<Self.patience * 4 {
+        for _ in 0..<patience * 4 {
           usleep(250_000)
           let now = try Self.content(path)
           if Self.holder(now) == nil { break }

@@ -110,8 +110,9 @@ public final class TorchWriter: TensorSink {
     return checksum
   }
 
-  /// Writes descriptors and the central directory, and waits until all is on the disk. Traps when a part is missing.
-  public func finish() throws(FileFailure) {
+  /// Writes descriptors and the central directory, and waits until all is on the disk.
+  /// - Throws: `FileFailure`; `ParseFailure` when a part is missing.
+  public func finish() throws {
     try complete()
     try synchronize()
   }
@@ -119,14 +120,14 @@ public final class TorchWriter: TensorSink {
   /// Waits until all that was written is on the disk.
   public func synchronize() throws(FileFailure) { try file.synchronize() }
 
-  /// Writes descriptors and the central directory. Traps when a part is missing.
-  /// - Throws: `FileFailure`.
-  public func complete() throws(FileFailure) {
+  /// Writes descriptors and the central directory.
+  /// - Throws: `FileFailure`; `ParseFailure` when a part is missing, also one that others should have written.
+  public func complete() throws {
     let last = layout.archive.records.count - 1
-    var checksums = layout.archive.records.indices.dropLast().map { checksum(ofRecord: $0) }
+    var checksums = try layout.archive.records.indices.dropLast().map { try checksum(ofRecord: $0) }
     let identifier = serializationID(checksums)
     try put(identifier.span, record: last, at: 0)
-    checksums.append(checksum(ofRecord: last))
+    checksums.append(try checksum(ofRecord: last))
     for (record, checksum) in zip(layout.archive.records, checksums) {
       let descriptor = ZipLayout.descriptor(record, checksum: checksum)
       try file.write(descriptor.span, at: record.dataOffset + record.byteCount)
@@ -135,16 +136,19 @@ public final class TorchWriter: TensorSink {
     try file.write(directory.span, at: layout.archive.directoryOffset)
   }
 
-  private func checksum(ofRecord number: Int) -> UInt32 {
+  private func checksum(ofRecord number: Int) throws(ParseFailure) -> UInt32 {
+    let name = layout.archive.records[number].name
     let parts = state.withLock { $0.parts[number] ?? [:] }
     var checksum: UInt32 = 0
     var next = 0
     for (offset, part) in parts.sorted(by: { $0.key < $1.key }) {
-      precondition(offset == next, "the parts of a record follow each other")
+      guard offset == next else { throw ParseFailure("the record was not written in full", item: name) }
       checksum = CRC32.combined(checksum, part.checksum, secondByteCount: UInt64(part.byteCount))
       next += part.byteCount
     }
-    precondition(UInt64(next) == layout.archive.records[number].byteCount, "all of a record was written")
+    guard UInt64(next) == layout.archive.records[number].byteCount else {
+      throw ParseFailure("the record was not written in full", item: name)
+    }
     return checksum
   }
 

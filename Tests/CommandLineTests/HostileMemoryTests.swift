@@ -157,9 +157,10 @@ struct HostileModel: Sendable, CustomTestStringConvertible {
     }
   }
 
-  private static func pickle(_ name: String, _ start: [UInt8] = [], _ unit: [UInt8], _ end: [UInt8] = [])
-    -> HostileModel
-  {
+  /// A pickle of as many `unit`s as fit.
+  private static func pickle(
+    _ name: String, _ unit: [UInt8], after start: [UInt8] = [], before end: [UInt8] = []
+  ) -> HostileModel {
     pth(name) {
       let count = (size - 4096) / unit.count
       let bytes = [0x80, 2] + start + Array(repeatElement(unit, count: count).joined()) + end + [0x2E]
@@ -210,14 +211,16 @@ struct HostileModel: Sendable, CustomTestStringConvertible {
     pickle("a pickle of a million empty lists", [0x5D]),
     pickle("a pickle of a million empty dictionaries", [0x7D]),
     pickle("a pickle of a million marks", [0x28]),
-    pickle("a pickle of a million copies", [0x5D], [0x32]),
+    pickle("a pickle of a million copies", [0x32], after: [0x5D]),
     pth("a pickle of 490,000 lists in lists") {
       let half = [UInt8](repeating: 0x5D, count: 490_000)
       let bytes = [0x80, 2] + half + half.dropFirst().map { _ in 0x61 } + [0x2E]
       return archive(bytes, checksum: crc32(bytes))
     },
-    pickle("a pickle of 200,000 memo entries", [0x5D], [0x72, 0xFF, 0xFF, 0x0F, 0]),
-    pickle("a pickle of 500,000 numbers", [0x28], [0x4B, 1], [0x74]),
+    pickle("a pickle of 200,000 memo entries", [0x72, 0xFF, 0xFF, 0x0F, 0], after: [0x5D]),
+    pickle("a pickle of 500,000 numbers", [0x4B, 1], after: [0x28], before: [0x74]),
+    pickle("a pickle of a million lists in one", [0x5D], after: [0x5D, 0x28], before: [0x65]),
+    pickle("a pickle of a million tuples of one", [0x85], after: [0x5D]),
     pickle("a text of 2³¹ bytes claimed", [0x58, 0xFF, 0xFF, 0xFF, 0x7F]),
     pickle("a text of 2⁶³ bytes claimed", [0x8D, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]),
     pickle("a number of 2³¹ bytes claimed", [0x8B, 0xFF, 0xFF, 0xFF, 0x7F]),

@@ -21,9 +21,11 @@ struct InterfaceTests {
       .convert, "convert",
       names: shared + [
         "--to", "--format", "--ignore", "--only", "--max-shard-size", "--force", "--dry-run", "--verify", "--policy",
-        "<in>", "<out>", "fp8", "fp8-compat", "fp8-meta", "fp8-fbgemm", "bf16", "f16", "f32", "safetensors",
+        "--part", "--resume", "--no-resume", "--checkpoint", "JOB_COMPLETION_INDEX", "<in>", "<out>", "fp8",
+        "fp8-compat", "fp8-meta", "fp8-fbgemm", "bf16", "f16", "f32", "safetensors",
       ])
     for command in ["inspect", "lint", "digest"] { try help(.convert, command, names: shared + ["<path>"]) }
+    try help(.convert, "finish", names: shared + ["<output>", "--verify", "--policy", "--force", "75"])
     try help(
       .verify, "verify",
       names: shared + [
@@ -41,7 +43,7 @@ struct InterfaceTests {
       for code in codes { #expect(outcome.stdout.contains(code), "\(program.rawValue): \(code)") }
     }
     let commands = try run(.convert, "--help").stdout
-    for command in ["convert", "inspect", "lint", "digest"] { #expect(commands.contains("  " + command)) }
+    for command in ["convert", "finish", "inspect", "lint", "digest"] { #expect(commands.contains("  " + command)) }
   }
 
   @Test("--version is one number for both programs, and the one in records")

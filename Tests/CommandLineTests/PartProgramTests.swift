@@ -50,6 +50,20 @@ struct PartProgramTests {
     #expect(try contents(ofDirectory: out) == contents(ofDirectory: model.beside("calm")))
   }
 
+  @Test("Parts that begin at the same moment do not hinder each other", arguments: 0..<4)
+  func simultaneous(_ round: Int) throws {
+    let parts = try (0..<4).map { index in
+      try Started(Program.convert.url, ["--to", "fp8", "--threads", "1", "--part", "\(index)/4", model.path, out])
+    }
+    for part in parts {
+      let outcome = try part.outcome()
+      #expect(outcome.status == 0 && outcome.stderr == "", "\(outcome.stderr)")
+    }
+    #expect(try run(.convert, "finish", out).status == 0)
+    #expect(try run(.convert, "--to", "fp8", model.path, model.beside("calm")).status == 0)
+    #expect(try contents(ofDirectory: out) == contents(ofDirectory: model.beside("calm")))
+  }
+
   @Test("finish --force replaces; finish of one process's work is refused")
   func replacing() throws {
     #expect(try run(.convert, model.path, out).status == 0)

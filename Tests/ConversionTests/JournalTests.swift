@@ -21,8 +21,11 @@ struct Work: Sendable, CustomTestStringConvertible {
     self.output = output
   }
 
+  /// Rounded without a search: it is the writing that is looked at.
   private static func integers(_ options: IntegerOptions) -> ConversionOptions {
-    ConversionOptions(target: .integers(bits: 4), integers: options, threads: 2)
+    var options = options
+    options.method = .rtn
+    return ConversionOptions(target: .integers(bits: 4), integers: options, threads: 2)
   }
 
   static let divisible = [

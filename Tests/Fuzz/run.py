@@ -76,7 +76,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=60, help="processor time for each target")
     parser.add_argument("--corpus", type=Path, default=Path(".build-fuzz/corpus"))
     parser.add_argument("targets", nargs="*", help="all by default")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     folder = options.corpus.resolve()
     (folder / "findings").mkdir(parents=True, exist_ok=True)
     known = sorted(name.removeprefix("of_") for name in vars(seeds) if name.startswith("of_"))

@@ -36,6 +36,32 @@ struct WritingTests {
     return try Fixtures.bytes(folder.file(layout.fileName))
   }
 
+  @Test("Three writers share a file, the last completes it from the notes of all: the bytes are one writer's")
+  func shared() throws {
+    let source = try TorchFile(path: Fixtures.bundled("torch/types.pth").path)
+    let layout = try TorchLayout(fileName: "types.pth", tensors: source.tensors)
+    let expected = try write(source, layout, into: try TemporaryFolder(), pieces: 3)
+    let folder = try TemporaryFolder()
+    var notes: [WriteNote] = []
+    for part in 0..<3 {
+      let writer = try TorchWriter(sharing: layout, in: folder.url.path, writesFixedParts: part == 1)
+      for (number, info) in layout.tensors.enumerated() where number % 3 == part {
+        let bytes = try source.bytes(of: info.name)
+        try writer.write(info.name, at: 0, bytes.span)
+      }
+      notes += writer.takeNotes()
+      #expect(writer.takeNotes().isEmpty)
+    }
+    let last = try TorchWriter(sharing: layout, in: folder.url.path, writesFixedParts: false)
+    try last.restore(Array(notes.dropLast()))
+    #expect(throws: ParseFailure.self, "a part is missing") { try last.complete() }
+    try last.restore(notes.reversed())
+    try last.finish()
+    #expect(try Fixtures.bytes(folder.file("types.pth")) == expected)
+    let foreign = WriteNote(item: 4, offset: 1 << 40, byteCount: 1, checksum: 0)
+    #expect(throws: ParseFailure.self) { try last.restore([foreign]) }
+  }
+
   /// Origin: torch.save of torch 2.13. Only the serialization id differs, whose digits hash names in an unordered set; with
   /// it the CRC of its record.
   @Test("The bytes are torch's own, the serialization id aside", arguments: WriterCase.all, [1, 3])

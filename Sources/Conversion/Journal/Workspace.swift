@@ -151,13 +151,10 @@ extension Workspace {
   /// - Returns: what was published, as text; nil when there was nothing to go on with.
   static func completePublication(of plan: ConversionPlan, _ settings: JournalSettings) throws -> String? {
     let journal = JournalDirectory(of: plan.outputPath)
-    guard journal.exists, journal.begun == nil || journal.publication != nil else { return nil }
+    // Without one nothing is locked: other parts may just be beginning.
+    guard journal.exists, journal.publication != nil else { return nil }
     let lock = try lock(journal, plan.outputPath, part: nil, settings)
-    guard let publication = journal.publication else {
-      // Cut off when all else was done.
-      if journal.begun == nil { journal.removeIfUnused(nil) }
-      return nil
-    }
+    guard let publication = journal.publication else { return nil }
     let parts = publication.begun.identity.parts
     let identity = try ConversionIdentity(plan, parts: parts)
     guard publication.begun.identity.isSameCommand(as: identity),
