@@ -15,10 +15,12 @@ public final class SafetensorsFile: TensorSource {
   public var byteCount: UInt64 { file.byteCount }
   public var metadata: SafetensorsMetadata { header.metadata }
 
+  /// - Parameter acceptsOtherSize: take a file that is longer or shorter than its tensors; reading those that are not all
+  ///   there fails.
   /// - Throws: `FileFailure` when the file cannot be opened or read, `ParseFailure` when it is no valid safetensors file.
-  public init(path: String) throws {
+  public init(path: String, acceptsOtherSize: Bool = false) throws {
     file = try ReadableFile(path: path)
-    header = try SafetensorsHeader(reading: file)
+    header = try SafetensorsHeader(reading: file, acceptsOtherSize: acceptsOtherSize)
     tensors = header.entries.map(\.info)
   }
 

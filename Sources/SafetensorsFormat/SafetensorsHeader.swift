@@ -26,6 +26,8 @@ public struct SafetensorsHeader: Sendable {
   public let metadata: SafetensorsMetadata
   /// Size of the JSON text with its padding.
   public let headerByteCount: Int
+  /// Bytes behind the last tensor; negative where the file ends before the tensors do. Zero unless asked to be lenient.
+  public let surplusByteCount: Int64
   private let indexByName: [UTF8Key: Int]
 
   /// Offset of the data in the file.
@@ -41,13 +43,16 @@ public struct SafetensorsHeader: Sendable {
 
   /// Reads and checks the header of an open file. Takes memory for the header only after its length was compared with
   /// the file's.
+  /// - Parameter acceptsOtherSize: take a file that is longer or shorter than its tensors, and say by how much: for tools
+  ///   that look at damaged files.
   /// - Throws: `ParseFailure` for bytes that are no valid safetensors file, `FileFailure` when reading fails.
-  public init(reading file: ReadableFile) throws {
+  public init(reading file: ReadableFile, acceptsOtherSize: Bool = false) throws {
     do {
       let start = try file.bytes(at: 0, count: Int(min(file.byteCount, UInt64(SafetensorsLimits.lengthFieldByteCount))))
       let count = try Self.headerByteCount(prefix: start.span.rawBytes, fileByteCount: file.byteCount)
       let text = try file.bytes(at: UInt64(SafetensorsLimits.lengthFieldByteCount), count: count)
-      try self.init(json: text.span.rawBytes, fileByteCount: file.byteCount)
+      try self.init(
+        json: text.span.rawBytes, fileByteCount: file.byteCount, acceptsOtherSize: acceptsOtherSize)
     } catch let failure as ParseFailure {
       throw failure.in(file: file.path)
     }
@@ -97,7 +102,7 @@ public struct SafetensorsHeader: Sendable {
     return "the file is damaged or no safetensors file"
   }
 
-  private init(json: RawSpan, fileByteCount: UInt64) throws(ParseFailure) {
+  private init(json: RawSpan, fileByteCount: UInt64, acceptsOtherSize: Bool = false) throws(ParseFailure) {
     let base = UInt64(SafetensorsLimits.lengthFieldByteCount)
     let table = try HeaderTable(json: json, base: base)
     let order = table.tensors.indices.sorted { a, b in
@@ -113,7 +118,8 @@ public struct SafetensorsHeader: Sendable {
       entries.append(entry)
     }
     let dataByteCount = fileByteCount - base - UInt64(json.byteCount)
-    guard end == dataByteCount else {
+    // Offsets that no file has would overflow later.
+    guard end == dataByteCount || (acceptsOtherSize && end <= UInt64(Int64.max) / 2) else {
       throw ParseFailure(
         "the tensors take \(end) bytes, the file has \(dataByteCount) behind its header", item: entries.last?.info.name,
         offset: base + UInt64(json.byteCount) + min(end, dataByteCount),
@@ -124,6 +130,7 @@ public struct SafetensorsHeader: Sendable {
     self.entries = entries
     self.metadata = table.metadata
     self.headerByteCount = json.byteCount
+    surplusByteCount = Int64(clamping: dataByteCount) - Int64(clamping: end)
     self.indexByName = indexByName
   }
 }

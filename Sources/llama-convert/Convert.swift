@@ -82,6 +82,12 @@ struct Convert: ParsableCommand {
       "Write SHA256SUMS (and Meta's checklist.chk), and record the inputs' sums. Most of the time of a plain copy; tensors are proven and digested without it too."
   )
   var fileSums = true
+  @Flag(
+    name: .customLong("check-sums"), inversion: .prefixedNo,
+    help:
+      "Compare IN's files with the sums that came with them: SHA256SUMS, checklist.chk, the index's total_size, the names in a Hugging Face cache."
+  )
+  var checkSums = true
   @Flag(name: .customLong("dry-run"), help: "Print what would be done, write nothing.")
   var dryRun = false
   @Option(help: "Before publication, judge the candidate's perplexity drift against IN on this text.")
@@ -194,7 +200,8 @@ struct Convert: ParsableCommand {
         method: method, groupSize: groupSize, isAsymmetric: isAsymmetric, layout: layout,
         isCalibrated: calibration.text != nil, groupsByActivation: calibration.order == .group,
         smoothing: calibration.smooth),
-      threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force, sumsFiles: fileSums)
+      threads: shared.threads, maximumMemory: shared.maximumMemory.bytes, force: force, sumsFiles: fileSums,
+      checksSums: checkSums)
   }
 
   private func convert(

@@ -10,7 +10,7 @@ struct LlamaConvert: ParsableCommand {
     discussion: """
       `llama-convert --to fp8 IN OUT` converts; `llama-convert help convert` lists its options.
 
-      Exit codes: 0 done, 1 the --verify gate failed, 2 it could not decide, 64 usage, 65 bad or corrupt input, \
+      Exit codes: 0 done, 1 the --verify gate failed or inspect --serve does not fit, 2 it could not decide, 64 usage, 65 bad or corrupt input, \
       66 missing input, 70 fault of this program, 73 output exists or cannot be created, 74 input/output error or full \
       disk, 75 interrupted or not complete (run again), 77 permission.
       """,

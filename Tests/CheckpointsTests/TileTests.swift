@@ -35,7 +35,7 @@ import Testing
     model.change(name) { $0.bytes.replaceSubrange(2 * element..<2 * element + 2, with: [0x80, 0x7F]) }
     let folder = try model.written()
     let report = try LintReport(ofCheckpointAt: folder.url.path, readsValues: true, threads: 2)
-    let errors = report.findings.filter(\.isError)
+    let errors = report.findings.filter { $0.severity == .error }
     #expect(errors.count == 1 && errors[0].message.contains("element \(element) "))
   }
 }

@@ -223,12 +223,16 @@ struct BadInputTests {
     try model.edit("model.layers.0.mlp.up_proj.weight") { $0.setHalf(0x7FC0, at: 1) }
     let outcome = try run(.convert, "lint", "--json", model.path)
     #expect(outcome.status == 65 && outcome.stderr == "")
-    let findings = try #require(outcome.json?["findings"] as? [[String: String]])
-    let errors = findings.filter { $0["severity"] == "error" }
-    #expect(errors.map { $0["code"] } == ["non-finite", "non-finite"])
-    #expect(errors[0]["message"]?.contains("model.layers.0.mlp.up_proj.weight") == true)
-    #expect(errors[1]["message"]?.contains("model.norm.weight") == true)
+    let findings = try #require(outcome.json?["findings"] as? [[String: Any]])
+    let errors = findings.filter { $0["severity"] as? String == "error" }
+    #expect(errors.map { $0["code"] as? String } == ["non-finite", "non-finite"])
+    #expect(
+      errors.map { $0["tensor"] as? String } == ["model.layers.0.mlp.up_proj.weight", "model.norm.weight"])
+    #expect(errors.allSatisfy { $0["file"] as? String == "model.safetensors" && $0["remedy"] is String })
     #expect(try run(.convert, "lint", "--headers-only", model.path).status == 0)
+    try model.replaceInConfiguration("\"bfloat16\"", with: "\"float16\"")
+    #expect(try run(.convert, "lint", "--headers-only", model.path).status == 0)
+    #expect(try run(.convert, "lint", "--headers-only", "--strict", model.path).status == 65)
   }
 
   @Test("llama-verify refuses what it cannot compare, with the same codes")

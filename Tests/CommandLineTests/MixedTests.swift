@@ -151,7 +151,7 @@ struct MixedTests {
     // One type for whole layers: the scalar kernels are slow.
     let measure =
       ["sensitivity", Self.tiny, "--json", "--by", "layer", "--types", "int4", "--text", evaluationText]
-      + ["--tokens", "150", "--context", "75"]
+      + ["--tokens", "80", "--context", "40"]
     let expected = try run(.convert, measure).stdout
     #expect(try mixed("one", "--target-bits", "5", "--threads", "1").status == 0)
     let whole = try contents(ofDirectory: path("one"))
@@ -170,8 +170,8 @@ struct MixedTests {
   @Test("Codes are fitted to text where there is some; FP8 stays what it is, and is what later layers see")
   func calibrated() throws {
     let text = folder.file("text")
-    try Data(contentsOf: URL(filePath: evaluationText)).prefix(6000).write(to: text)
-    let calibrate = ["--calibrate", text.path, "--calibrate-context", "256"]
+    try Data(contentsOf: URL(filePath: evaluationText)).prefix(1500).write(to: text)
+    let calibrate = ["--calibrate", text.path, "--calibrate-context", "128"]
     #expect(try mixed("plain", "--target-bits", "6").status == 0)
     let fitted = try run(
       .convert,
@@ -205,7 +205,7 @@ struct MixedTests {
   @Test("Measured in the run from the text that codes are fitted to")
   func measuredInTheRun() throws {
     let text = folder.file("text")
-    try Data(contentsOf: URL(filePath: evaluationText)).prefix(4000).write(to: text)
+    try Data(contentsOf: URL(filePath: evaluationText)).prefix(1500).write(to: text)
     let outcome = try run(
       .convert, "--to", "mixed", "--target-bits", "5", "--calibrate", text.path, "--method", "rtn", Self.tiny,
       path("out"))

@@ -152,7 +152,7 @@ struct CompactTests {
     bytes[Int(start) + tensor.byteCount / 2] ^= 1
     try Data(bytes).write(to: folder.file("x.gguf"))
     let report = try LintReport(ofCheckpointAt: path("x.gguf"), readsValues: true, threads: 2)
-    #expect(report.findings.filter(\.isError).map(\.code) == ["unreadable"])
+    #expect(report.findings.filter { $0.severity == .error }.map(\.code) == [.wrongChecksum, .unreadableTensor])
     #expect(report.findings.contains { $0.message.contains(name) })
   }
 

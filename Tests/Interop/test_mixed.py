@@ -77,7 +77,10 @@ def expanded(folder):
 @CHOICES
 def test_the_library_reads_the_configuration(mixed, options):
     read = QuantizationConfig.model_validate(configuration(mixed(*options)))
-    assert read.format == CompressionFormat.mixed_precision.value
+    found = {group.format for group in read.config_groups.values()}
+    # int8 rounds less than FP8 for the same bits, and lies in words like int4.
+    assert read.format == (CompressionFormat.mixed_precision.value if len(found) > 1 else found.pop())
+    assert len(options) > 2 or read.format == CompressionFormat.mixed_precision.value
     kinds = {(group.format, group.weights.num_bits) for group in read.config_groups.values()}
     assert kinds <= {("float-quantized", 8), ("pack-quantized", 8), ("pack-quantized", 4)} and len(kinds) >= 2
     # Every linear but the head once; what servers fuse alike.

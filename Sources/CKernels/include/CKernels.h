@@ -14,6 +14,7 @@
 #include "CKernelsNumbers.h"
 #include "CKernelsPlanes.h"
 #include "CKernelsProduct.h"
+#include "CKernelsSummary.h"
 
 /// Instruction sets with kernels of their own, each with what the ones before it have: on x86-64 the first five, on aarch64
 /// scalar and NEON.

@@ -10,7 +10,7 @@ struct CompactModel: OpenedModel {
   let path: String
   private let source: CompactFile
   private let document: JSONValue
-  private let configuration: LlamaConfiguration
+  let configuration: LlamaConfiguration
   private let quantization: QuantizationConfiguration?
   private let descriptions: [String: CompactDescription]
   let census: Census
@@ -70,6 +70,10 @@ struct CompactModel: OpenedModel {
     let carried = source.files.filter { Sidecars.isCarried($0.name) }
     let left = source.files.map(\.name).filter { !Sidecars.isCarried($0) }
     return (carried.map { SidecarFile(name: $0.name, inside: source, tensor: $0.tensor) }, left)
+  }
+
+  func tensor(_ role: TensorRole, named name: String) throws -> LogicalTensor {
+    try logicalTensor(role, name, Modules(configuration, quantization))
   }
 
   private func logicalTensor(_ role: TensorRole, _ name: String, _ modules: Modules) throws -> LogicalTensor {

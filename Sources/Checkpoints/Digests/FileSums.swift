@@ -5,7 +5,12 @@ internal import Synchronization
 
 /// A sum over a whole file, in lower-case hexadecimal digits.
 public struct FileSum: Sendable, Hashable {
-  public enum Kind: Sendable, Hashable { case sha256, md5 }
+  public enum Kind: String, Sendable, Hashable {
+    case sha256 = "SHA-256"
+    case md5 = "MD5"
+    /// SHA-1 of `blob`, a space, the size in decimal digits, a zero byte and the bytes: what git calls a file's content.
+    case gitBlob = "git object id"
+  }
 
   public let path: String
   public let kind: Kind
@@ -29,6 +34,14 @@ public struct FileSum: Sendable, Hashable {
       return sum.hexadecimal()
     case .md5:
       var sum = Insecure.MD5()
+      try file.forEachPiece { _, bytes in
+        try check()
+        sum.update(data: bytes)
+      }
+      return SHA256Sum.digits(of: sum.finalize())
+    case .gitBlob:
+      var sum = Insecure.SHA1()
+      sum.update(data: Array("blob \(file.byteCount)\0".utf8))
       try file.forEachPiece { _, bytes in
         try check()
         sum.update(data: bytes)

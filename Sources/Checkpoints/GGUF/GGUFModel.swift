@@ -10,7 +10,7 @@ internal import Tokenizers
 struct GGUFModel: OpenedModel {
   let path: String
   private let source: GGUFSplitSet
-  private let configuration: LlamaConfiguration
+  let configuration: LlamaConfiguration
   private let tokenizerKeys: TokenizerKeys?
   let census: Census
   private(set) var notes: [String]
@@ -38,7 +38,8 @@ struct GGUFModel: OpenedModel {
     notes += census.problems.filter { $0.severity == .warning }.map(\.message)
   }
 
-  private static func ropeFactors(_ source: GGUFSplitSet) throws -> [Float]? {
+  /// The values of `rope_freqs.weight`; nil when there is none.
+  static func ropeFactors(_ source: GGUFSplitSet) throws -> [Float]? {
     guard let info = source.info(GGUFKeys.ropeFactors) else { return nil }
     guard info.elementType == .f32, info.byteCount <= 1 << 20 else {
       throw ParseFailure(
@@ -91,6 +92,10 @@ struct GGUFModel: OpenedModel {
     let types = Set(source.tensors.filter { $0.shape.rank > 1 }.map(\.elementType))
     guard types.count == 1, let type = types.first, type == .bf16 || type == .f16 else { return nil }
     return type
+  }
+
+  func tensor(_ role: TensorRole, named name: String) throws -> LogicalTensor {
+    try logicalTensor(role, name, plain: plainType)
   }
 
   /// - Parameter plain: the matrices' type. GGUF stores norms in F32 whatever they were; where narrowing loses nothing they

@@ -57,6 +57,8 @@ public struct Checkpoint: Sendable {
   public let ownMetadata: GGUFMetadata?
   /// The tokenizer of a layout that holds it inside: a GGUF file.
   public let tokenizerKeys: TokenizerKeys?
+  /// Of the files that were opened, as they were then.
+  let fileFacts: [String: FileFacts]
   /// What the layout's files leave out and was inferred, and from what.
   public let inferences: [String]
 
@@ -96,6 +98,8 @@ public struct Checkpoint: Sendable {
     self.leftBehind = leftBehind
     self.inputFiles = inputFiles
     self.notes = notes
+    fileFacts = Self.facts(
+      of: inputFiles + sidecars.filter(\.isOutside).map(\.name), in: directory ?? path)
   }
 
   /// `config.json` for this model: its own, else the one that its configuration gives.

@@ -11,7 +11,7 @@ struct HuggingFaceDirectory: OpenedModel {
   let document: JSONValue
   let quantization: QuantizationConfiguration?
   let source: any TensorSource
-  private let packed: PackedSource?
+  let packed: PackedSource?
   let census: Census
   let sidecars: (carried: [SidecarFile], left: [String])
   let inputFiles: [String]
@@ -72,6 +72,10 @@ struct HuggingFaceDirectory: OpenedModel {
       path: path, layout: .huggingFace, configuration: configuration, configurationDocument: document,
       quantization: quantization, tensors: tensors, census: census, sidecars: sidecars.carried,
       leftBehind: sidecars.left, inputFiles: inputFiles, notes: notes)
+  }
+
+  func tensor(_ role: TensorRole, named name: String) throws -> LogicalTensor {
+    try logicalTensor(role, name, Modules(configuration, quantization))
   }
 
   private func logicalTensor(_ role: TensorRole, _ name: String, _ modules: Modules) throws -> LogicalTensor {

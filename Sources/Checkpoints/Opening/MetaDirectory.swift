@@ -159,6 +159,12 @@ struct MetaDirectory: OpenedModel {
       checklist: checklist)
   }
 
+  var configuration: LlamaConfiguration { model.configuration }
+  /// What is odd about the parameters.
+  var warnings: [String] { model.warnings }
+
+  func tensor(_ role: TensorRole, named name: String) throws -> LogicalTensor { try logicalTensor(role, name) }
+
   private func logicalTensor(_ role: TensorRole, _ name: String) throws -> LogicalTensor {
     var rows = merged(try blocks(name), role)
     if role == .tokenEmbedding, model.configuration.tiesEmbeddings, headIsEmbedding,

@@ -5,6 +5,7 @@ internal import Llama
 /// A model whose headers and configuration have been read, before anything about it is believed: `lint` shows its
 /// problems, `Checkpoint` refuses those that are errors.
 protocol OpenedModel {
+  var configuration: LlamaConfiguration { get }
   var census: Census { get }
   /// Things that the user should know; the census's warnings among them.
   var notes: [String] { get }
@@ -12,6 +13,10 @@ protocol OpenedModel {
   /// The checkpoint, once the census has found no error.
   /// - Throws: `ParseFailure` for what tensors and configuration contradict each other in.
   func checkpoint() throws -> Checkpoint
+
+  /// One tensor of those that the census has found, as `checkpoint()` has it.
+  /// - Throws: `ParseFailure` for what its stored form contradicts the configuration in.
+  func tensor(_ role: TensorRole, named name: String) throws -> LogicalTensor
 }
 
 extension LayoutRecognition {

@@ -68,9 +68,11 @@ public struct ConversionRecord: Sendable {
 
   /// Writes record and checksums into the staging directory and gives it its final name. Who is cut off while names are given
   /// is followed by ``finishPublication(of:journal:)``.
+  /// - Throws: `ParseFailure` when the input is no longer what was opened; `FileFailure`.
   public func publish(replacing: Bool) throws {
     let staging = run.staging
     try run.waitForDisk()
+    try run.plan.input.checkUnchanged()
     try FileSystem.write(Array(document.serialized().utf8), toNew: staging.file(Self.recordName))
     if var lines = sums.output {
       for (name, text) in [(Self.recordName, nil), (Checklist.fileName, sums.checklist?.text)]
@@ -125,6 +127,7 @@ public struct ConversionRecord: Sendable {
       "format": .string(options.layout?.rawValue ?? "unchanged"),
       "compress": .bool(options.compresses),
       "allow_requantize": .bool(options.allowsRequantizing),
+      "check_sums": .bool(options.checksSums),
       "tensor_parallel": options.tensorParallel.map { .number(JSONNumber($0)) } ?? .null,
       "ignore": .array(options.ignore.map { .string($0) }),
       "only": .array(options.only.map { .string($0) }),
@@ -145,6 +148,8 @@ public struct ConversionRecord: Sendable {
       "name": .string(FileSystem.lastComponent(of: input.path)),
       "layout": .string(input.layout.rawValue),
       "files": .array(files),
+      "verified_by": .array(
+        sums.verified.map { ["source": .string($0.source), "files": .number(JSONNumber($0.files))] }),
       "not_carried_over": .array(plan.leftBehind.map { .string($0) }),
     ]
   }

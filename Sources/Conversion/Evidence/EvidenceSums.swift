@@ -2,7 +2,7 @@ internal import ByteIO
 internal import Checkpoints
 
 /// The sums of all files read and written, computed together so that threads are busy to the end, and what they prove: the
-/// input's `checklist.chk`.
+/// sums that came with the input.
 struct EvidenceSums {
   /// In the order in which the input lists its files; no sums where none were asked for.
   let input: [(name: String, sha256: String?)]
@@ -11,7 +11,25 @@ struct EvidenceSums {
   /// For Meta directories, what goes into `checklist.chk`.
   let checklist: Checklist?
 
-  /// What will be asked for, as far as the input goes.
+  /// Sums of the input that agree with what came with it, by who said them.
+  let verified: [(source: String, files: Int)]
+
+  /// All that is known to be asked for of the input: what can be computed while it is read.
+  static func besideTheRun(_ plan: ConversionPlan) throws -> [FileSum] {
+    var sums = ofInput(plan)
+    for sum in try expected(plan).map({ FileSum($0.kind, ofFile: plan.input.directory + "/" + $0.fileName) })
+    where !sums.contains(sum) {
+      sums.append(sum)
+    }
+    return sums
+  }
+
+  /// The sums that came with the input; none where they are not to be checked.
+  private static func expected(_ plan: ConversionPlan) throws -> [ExpectedSum] {
+    plan.options.checksSums ? try plan.input.expectedSums() : []
+  }
+
+  /// What the record asks for, as far as the input goes.
   static func ofInput(_ plan: ConversionPlan) -> [FileSum] {
     plan.options.sumsFiles ? inputNames(plan).map { FileSum(.sha256, ofFile: plan.input.directory + "/" + $0) } : []
   }
@@ -50,27 +68,28 @@ struct EvidenceSums {
     let plan = run.plan
     let inputNames = Self.inputNames(plan)
     let outputNames = try FileSystem.names(in: run.staging.path)
-    let listed = plan.input.checklist.map { list in inputNames.filter { list.md5(of: $0) != nil } } ?? []
+    let expected = try Self.expected(plan)
     let wanted = plan.options.sumsFiles
     let listing = wanted && plan.layout == .meta ? outputNames.filter(Self.isListed) : []
     func path(_ name: String) -> String { plan.input.directory + "/" + name }
-    // The input's own list is compared in any case: nothing else tells swapped shards.
     let known = run.inputSums.merging(check.outputSums) { first, _ in first }
     let sums =
-      listed.map { FileSum(.md5, ofFile: path($0)) }
-      + Self.ofInput(plan).filter { known[$0] == nil }
+      try Self.besideTheRun(plan).filter { known[$0] == nil }
       + (wanted ? outputNames.map { FileSum(.sha256, ofFile: run.staging.file($0)) } : []).filter { known[$0] == nil }
       + listing.map { FileSum(.md5, ofFile: run.staging.file($0)) }
     let found = known.merging(
       zip(sums, try FileSum.compute(sums, threads: plan.options.threads)), uniquingKeysWith: { first, _ in first })
     func sum(_ kind: FileSum.Kind, _ path: String) -> String { found[FileSum(kind, ofFile: path)] ?? "" }
-    for name in listed {
-      let md5 = sum(.md5, path(name))
-      guard let expected = plan.input.checklist?.md5(of: name), md5 != expected else { continue }
-      throw ParseFailure(
-        "the MD5 is \(md5), \(Checklist.fileName) says \(expected)", file: path(name),
-        advice: "the file is damaged, or it is another rank's: download it again")
+    for entry in expected { try plan.input.check(entry, found: sum(entry.kind, path(entry.fileName))) }
+    var sources: [(source: String, files: Int)] = []
+    for entry in expected {
+      if let index = sources.firstIndex(where: { $0.source == entry.source }) {
+        sources[index].files += 1
+      } else {
+        sources.append((entry.source, 1))
+      }
     }
+    verified = sources
     input = inputNames.map { ($0, found[FileSum(.sha256, ofFile: path($0))]) }
     output = wanted ? outputNames.map { ($0, sum(.sha256, run.staging.file($0))) } : nil
     checklist =

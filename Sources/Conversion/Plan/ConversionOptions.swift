@@ -159,6 +159,8 @@ public struct ConversionOptions: Sendable {
   public var force: Bool
   /// Record sums of whole files: `SHA256SUMS`, `checklist.chk`, inputs. Tensors are proven and digested with and without.
   public var sumsFiles: Bool
+  /// Compare the input's files with the sums that came with them, before anything is published.
+  public var checksSums: Bool
 
   public init(
     target: TargetType = .unchanged, layout: Checkpoint.Layout? = nil, tensorParallel: Int? = nil,
@@ -168,7 +170,7 @@ public struct ConversionOptions: Sendable {
     importance: NamedImportanceMatrix? = nil, compresses: Bool = false,
     integers: IntegerOptions = IntegerOptions(), types: TypeChoice? = nil, threads: Int = 1,
     maximumMemory: UInt64 = 4 << 30, force: Bool = false,
-    sumsFiles: Bool = true
+    sumsFiles: Bool = true, checksSums: Bool = true
   ) {
     self.target = target
     self.layout = layout
@@ -187,5 +189,6 @@ public struct ConversionOptions: Sendable {
     self.maximumMemory = maximumMemory
     self.force = force
     self.sumsFiles = sumsFiles
+    self.checksSums = checksSums
   }
 }

@@ -8,8 +8,9 @@ extension ConversionPlan {
 
   /// Refuses what cannot finish, before anything is written.
   /// - Throws: `ConversionFailure` for an existing or overlapping output, too little disk or memory; `FileFailure` when
-  ///   the place is missing or not writable.
+  ///   the place is missing or not writable; `ParseFailure` for an input whose own lists name files that are missing.
   public func preflight() throws {
+    if options.checksSums { _ = try input.expectedSums() }
     try checkOutputPlace()
     try checkMemory()
     let parent = FileSystem.parent(of: outputPath)

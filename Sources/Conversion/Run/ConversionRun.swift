@@ -84,7 +84,7 @@ public struct ConversionRun: Sendable {
       self.journal = journal
     } catch {
       if let begun { try? begun.save() }
-      throw workspace.end(after: error, savedTiles: begun?.savedCount ?? done.count)
+      throw workspace.end(after: plan.input.cause(of: error), savedTiles: begun?.savedCount ?? done.count)
     }
     self.plan = plan
     self.workspace = workspace
@@ -104,7 +104,7 @@ public struct ConversionRun: Sendable {
   /// - Returns: the error, with what becomes of the work: all tiles stay for a later run when that can go on.
   public func end(after error: any Error) -> any Error {
     try? flush.wait()
-    return workspace.end(after: error, savedTiles: journal.savedCount)
+    return workspace.end(after: plan.input.cause(of: error), savedTiles: journal.savedCount)
   }
 
   /// Added up in row order, whatever order the threads worked in.
@@ -129,7 +129,7 @@ private final class SideResults: Sendable {
 
   func inputSums(_ plan: ConversionPlan, _ interruption: Interruption) -> TileRun.SideWork {
     { isBusy, hasFailed in
-      let sums = try FileSum.compute(EvidenceSums.ofInput(plan), while: isBusy, unless: hasFailed) {
+      let sums = try FileSum.compute(EvidenceSums.besideTheRun(plan), while: isBusy, unless: hasFailed) {
         try interruption.check()
       }
       self.found.withLock { $0.sums = sums }

@@ -13,6 +13,16 @@ public struct LlamaFamily: Sendable, Hashable, CustomStringConvertible {
     self.size = size
   }
 
+  /// What the published models of these sizes have for RoPE, whatever this configuration says; empty when there are none.
+  public static func publishedRoPE(forShapeOf configuration: LlamaConfiguration) -> [(
+    family: LlamaFamily, rope: RoPEParameters
+  )] {
+    table.filter {
+      $0.shape == ModelShape(of: configuration) && $0.isTied == configuration.tiesEmbeddings
+        && $0.architecture == configuration.architecture
+    }.map { ($0.family, $0.rope) }
+  }
+
   /// The family of a configuration; nil when it is none of the published ones.
   public init?(of configuration: LlamaConfiguration) {
     guard let entry = Self.table.first(where: { $0.matches(configuration) }) else { return nil }

@@ -32,6 +32,15 @@ public enum NamingDialect: Sendable, Hashable, CaseIterable {
     return LayerRole.allCases.first { Self.stem($0, in: self) == stem }.map { .layer(layer, $0) }
   }
 
+  /// The layer that any tensor's name begins with, and what follows it, whether a role has that name or not; nil for names
+  /// outside the layers.
+  public func layerAndRest(of name: String) -> (layer: Int, rest: String)? {
+    guard name.hasPrefix(layerPrefix) else { return nil }
+    let behind = name.dropFirst(layerPrefix.count)
+    guard let dot = behind.firstIndex(of: "."), let layer = Self.layerNumber(behind[..<dot]) else { return nil }
+    return (layer, String(behind[behind.index(after: dot)...]))
+  }
+
   /// Tensors that old writers stored and that are computed anew: RoPE frequencies.
   public func isLeftover(_ name: String) -> Bool {
     switch self {

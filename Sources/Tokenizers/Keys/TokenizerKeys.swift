@@ -62,6 +62,8 @@ public struct TokenizerKeys: Sendable, Hashable {
   public static let sentencePieceModel = "llama"
   public static let sentencePieceSplit = "default"
   static let llama3Aliases = ["llama-bpe", "llama3", "llama-v3"]
+  /// Whether `tokenizer.ggml.pre` names Llama 3's split pattern.
+  public static func splitsAsLlama3(_ pre: String) -> Bool { llama3Aliases.contains(pre) }
 
   /// The names that failures give.
   static let tokensKey = "tokenizer.ggml.tokens"

@@ -81,16 +81,16 @@ extension Gate {
   }
 
   /// A gate that was not run has no figures.
-  private var isOpen: Bool { outcome == .none && value == nil }
+  var isNotRun: Bool { outcome == .none && value == nil }
 
   /// The outcome for people.
-  var word: String { isOpen ? "NOT RUN" : outcome.word }
+  var word: String { isNotRun ? "NOT RUN" : outcome.word }
 
-  var valueText: String { value.map(figure) ?? (isOpen ? "–" : Figure.missing) }
+  var valueText: String { value.map(figure) ?? (isNotRun ? "–" : Figure.missing) }
   var limitText: String { "\(relation.rawValue) \(figure(limit))" }
   /// The one-sided bounds that decided.
   var intervalText: String {
-    if isOpen { return "–" }
+    if isNotRun { return "–" }
     if bounds.lower == nil && bounds.upper == nil { return isCount ? "exact" : Figure.missing }
     if bounds.lower == bounds.upper { return "exact" }
     return "\(bounds.lower.map(figure) ?? "?") … \(bounds.upper.map(figure) ?? "?")"

@@ -47,7 +47,7 @@ extension VerificationReport {
           + "\(gate.marginText) |")
     }
     lines.append("")
-    for gate in judgement.gates where gate.outcome != .pass && gate.word != "NOT RUN" {
+    for gate in judgement.gates where gate.outcome != .pass && !gate.isNotRun {
       lines.append("- **\(gate.title)**: \(Self.escaped(gate.explanation)).")
     }
     for warning in warnings { lines.append("- ⚠️ \(Self.escaped(warning))") }
@@ -80,7 +80,7 @@ extension VerificationReport {
 extension VerificationReport {
   /// Why gates that did not pass did not.
   var gateLines: [String] {
-    judgement.gates.filter { $0.outcome != .pass }.map { "\($0.title): \($0.explanation)." }
+    judgement.gates.filter { $0.outcome != .pass && !$0.isNotRun }.map { "\($0.title): \($0.explanation)." }
   }
 
   /// Time, memory and reading.

@@ -1,0 +1,54 @@
+import ByteIO
+import Checkpoints
+import Foundation
+import Support
+import Testing
+
+/// Faults of the tokenizer and of the files that name its ids, in the bundled model; headers only.
+@Suite struct LintTokenizerTests {
+  private func codes(_ change: (inout TinyCheckpoint) throws -> Void) throws -> [LintCode] {
+    var model = try TinyCheckpoint(reading: Fixtures.bundled("tiny"))
+    try change(&model)
+    return try model.linted(readsValues: false).codes
+  }
+
+  private func replace(_ name: String, in model: inout TinyCheckpoint, _ body: (inout String) throws -> Void) throws {
+    let index = try #require(model.files.firstIndex { $0.name == name })
+    var text = String(decoding: model.files[index].bytes, as: UTF8.self)
+    try body(&text)
+    model.files[index].bytes = Array(text.utf8)
+  }
+
+  @Test func otherIDs() throws {
+    #expect(try codes { _ in } == [])
+    #expect(try codes { $0.configuration["eos_token_id"] = 5 } == [.generationConfiguration, .endOfText])
+    #expect(try codes { $0.configuration["eos_token_id"] = [5, 1793] } == [])
+  }
+
+  @Test func twoTokenizersThatDiffer() throws {
+    let found = try codes { model in
+      try replace("tokenizer.model", in: &model) { text in
+        var lines = text.split(separator: "\n").map { $0.split(separator: " ") }
+        // Two tokens of the merges change their ids.
+        (lines[1700][0], lines[1701][0]) = (lines[1701][0], lines[1700][0])
+        text = lines.map { $0.joined(separator: " ") }.joined(separator: "\n") + "\n"
+      }
+    }
+    #expect(found == [.tokenizersDiffer])
+  }
+
+  @Test func chatTemplates() throws {
+    let template = "{{ '<|start_header_id|>' }}{{ '<|eot_id|>' }}"
+    #expect(try codes { $0.files.append(("chat_template.jinja", Array(template.utf8))) } == [])
+    #expect(
+      try codes { $0.files.append(("chat_template.jinja", Array((template + "<|im_start|>").utf8))) }
+        == [.chatTemplateTokens])
+    let found = try codes { model in
+      model.files.append(("chat_template.jinja", Array(template.utf8)))
+      try replace("tokenizer_config.json", in: &model) {
+        $0 = $0.replacing("\"tokenizer_class\"", with: "\"chat_template\": \"another\", \"tokenizer_class\"")
+      }
+    }
+    #expect(found == [.chatTemplatesDiffer])
+  }
+}
