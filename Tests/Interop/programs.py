@@ -51,9 +51,9 @@ class Programs:
             done = self.run("llama-convert", "--dry-run", "--json", *options, source, Path(folder) / "out")
         return json.loads(done.stdout)
 
-    def accepts(self, checkpoint):
-        """Whether lint finds no error; exit code 65 says that it does."""
-        return self.run("llama-convert", "lint", "--quiet", checkpoint, expected=(0, 65)).returncode == 0
+    def accepts(self, checkpoint, *options):
+        """Whether lint finds no error (with --strict: nor warning); exit code 65 says that it does."""
+        return self.run("llama-convert", "lint", "--quiet", *options, checkpoint, expected=(0, 65)).returncode == 0
 
     def logits(self, model, ids, *options):
         with tempfile.TemporaryDirectory() as folder:
