@@ -180,7 +180,8 @@ def test_spinquant_is_folded_into_w2(programs, tiny, tmp_path):
     parameters = json.loads((int4 / "params.json").read_text())
     parameters["quantization_args"]["spinquant"] = True
     (int4 / "params.json").write_text(json.dumps(parameters))
-    (int4 / "checklist.chk").unlink()
+    for sums in ("checklist.chk", "SHA256SUMS"):
+        (int4 / sums).unlink()
     hf = load_file(programs.convert(int4, tmp_path / "hf", "--to", "f32", "--format", "safetensors") / "model.safetensors")
     codes = torch.load(int4 / "consolidated.00.pth", weights_only=True)
     x = torch.randn(16, 512, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
