@@ -120,7 +120,7 @@ struct LookedRun {
     let memory = MemoryFacts(pass.plan)
     if memory.total > cost.memory?.total ?? 0 { cost.memory = memory }
     for (number, scoring) in zip(open, pass.scorings) {
-      let new = added.scores(scoring, hasCandidate: !request.candidates.isEmpty)
+      let new = TokenScores(scoring, of: added.windows, hasCandidate: !request.candidates.isEmpty)
       scores[number] = try scores[number].map { try TokenScores(merging: [$0, new]) } ?? new
     }
   }

@@ -94,24 +94,7 @@ struct SelfTestRun {
   }
 
   private func compared(_ scoring: TokenScoring) -> Compared {
-    var scores = TokenScores(hasCandidate: true)
-    var first = 0
-    for (index, ranges) in zip(windows.indices, windows.scored) {
-      for range in ranges where !range.isEmpty {
-        let tokens = first..<first + range.count
-        first = tokens.upperBound
-        scores.append(
-          ScoredWindow(index: index, firstPosition: range.lowerBound, count: tokens.count),
-          baseNLL: tokens.map { Float(scoring.baseNLL[$0]) },
-          candidateNLL: tokens.map { Float(scoring.candidateNLL[$0]) },
-          kld: tokens.map { scoring.divergence[$0] },
-          flags: tokens.map {
-            TokenFlags(
-              baseIsRight: scoring.baseIsRight[$0], candidateIsRight: scoring.candidateIsRight[$0],
-              top1Agrees: scoring.topAgrees[$0], top5Overlap: scoring.top5Overlap[$0])
-          })
-      }
-    }
+    let scores = TokenScores(scoring, of: windows, hasCandidate: true)
     let isFinite = scores.nonFinite.count == 0
     let differing = zip(scoring.baseNLL, scoring.candidateNLL).count { $0 != $1 }
     let nothing = ClusteredEstimate(
