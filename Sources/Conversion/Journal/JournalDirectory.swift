@@ -56,12 +56,7 @@ struct JournalDirectory: Sendable {
   private static func name(_ part: WorkPart) -> String { "\(partPrefix)\(part.index)-of-\(part.count)" }
 
   /// What is in `plan.json`; nil when there is none that can be read.
-  var begun: BegunWork? {
-    guard let bytes = try? ReadableFile.contents(of: path + "/" + Self.planName, limit: Self.documentLimit),
-      let document = try? JSONValue(parsing: bytes)
-    else { return nil }
-    return BegunWork(document: document)
-  }
+  var begun: BegunWork? { document(Self.planName).flatMap { BegunWork(document: $0) } }
 
   /// - Returns: whether it was written; false where another process was first.
   func write(_ begun: BegunWork, exclusively: Bool) throws(FileFailure) -> Bool {
@@ -74,11 +69,11 @@ struct JournalDirectory: Sendable {
     return try FileSystem.writeExclusively(bytes, to: file)
   }
 
-  var publication: Publication? {
-    guard let bytes = try? ReadableFile.contents(of: path + "/" + Self.publicationName, limit: Self.documentLimit),
-      let document = try? JSONValue(parsing: bytes)
-    else { return nil }
-    return Publication(document: document)
+  var publication: Publication? { document(Self.publicationName).flatMap { Publication(document: $0) } }
+
+  private func document(_ name: String) -> JSONValue? {
+    guard let bytes = try? ReadableFile.contents(of: path + "/" + name, limit: Self.documentLimit) else { return nil }
+    return try? JSONValue(parsing: bytes)
   }
 
   func write(_ publication: Publication) throws(FileFailure) {
