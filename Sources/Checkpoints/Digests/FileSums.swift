@@ -113,19 +113,34 @@ public struct Checklist: Sendable, Equatable {
   init(parsing bytes: [UInt8]) throws(ParseFailure) {
     var entries: [Entry] = []
     for (number, line) in String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline).enumerated() {
-      let parts = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
-      // A star before the name says that the sum was taken in binary.
-      let name = parts.count == 2 ? parts[1].drop { $0 == " " || $0 == "*" } : ""
-      guard parts.count == 2, parts[0].utf8.count == 32, parts[0].allSatisfy(\.isHexDigit), !name.isEmpty else {
-        throw ParseFailure("line \(number + 1) is no MD5 with a name")
-      }
-      entries.append(Entry(name: String(name), md5: parts[0].lowercased()))
+      let (digits, name) = try SumLine.parts(of: line, number: number + 1, .md5)
+      entries.append(Entry(name: String(name), md5: digits))
     }
     self.entries = entries
   }
 
-  /// The sum that a file should have.
-  public func md5(of name: String) -> String? { entries.first { $0.name == name }?.md5 }
-
   public var text: String { entries.map { "\($0.md5)  \($0.name)\n" }.joined() }
+}
+
+/// A line of `sha256sum` or `md5sum`: a sum, a space, a space or a star, and a name.
+enum SumLine {
+  /// - Parameter number: of the line, from 1, for the message.
+  /// - Returns: lower-case digits, and the name as it is written.
+  /// - Throws: `ParseFailure` for a line that is no sum of this kind with a name.
+  static func parts(
+    of line: Substring, number: Int, _ kind: FileSum.Kind
+  ) throws(ParseFailure) -> (digits: String, name: Substring) {
+    let parts = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
+    // A star before the name says that the sum was taken in binary.
+    let name = parts.count == 2 ? parts[1].drop { $0 == " " || $0 == "*" } : ""
+    let count = kind == .sha256 ? 64 : 32
+    guard parts.count == 2, parts[0].utf8.count == count, parts[0].allSatisfy(\.isHexDigit), !name.isEmpty else {
+      throw failure(number, kind)
+    }
+    return (parts[0].lowercased(), name)
+  }
+
+  static func failure(_ number: Int, _ kind: FileSum.Kind) -> ParseFailure {
+    ParseFailure("line \(number) is no \(kind.rawValue) with a name")
+  }
 }

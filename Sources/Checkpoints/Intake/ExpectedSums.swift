@@ -57,20 +57,16 @@ public struct ExpectedSums: Sendable {
 
   /// Lines of a sum, a space, a space or a star, and a name below the directory.
   static func entries(_ bytes: [UInt8], _ kind: FileSum.Kind) throws(ParseFailure) -> [(digits: String, name: String)] {
-    let count = kind == .sha256 ? 64 : 32
     var entries: [(digits: String, name: String)] = []
     for (number, line) in String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline).enumerated() {
-      let parts = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
-      var name = parts.count == 2 ? parts[1].drop { $0 == " " || $0 == "*" } : ""
-      if name.hasPrefix("./") { name = name.dropFirst(2) }
-      guard parts.count == 2, parts[0].utf8.count == count, parts[0].allSatisfy(\.isHexDigit), !name.isEmpty else {
-        throw ParseFailure("line \(number + 1) is no \(kind.rawValue) with a name")
-      }
+      let (sum, written) = try SumLine.parts(of: line, number: number + 1, kind)
+      let name = written.hasPrefix("./") ? written.dropFirst(2) : written
+      guard !name.isEmpty else { throw SumLine.failure(number + 1, kind) }
       // A list must not lead out of its directory.
       guard !name.hasPrefix("/"), !name.split(separator: "/").contains(".."), !name.utf8.contains(0) else {
         throw ParseFailure("line \(number + 1) names \(name.prefix(80)), which is outside of the directory")
       }
-      entries.append((parts[0].lowercased(), String(name)))
+      entries.append((sum, String(name)))
     }
     return entries
   }

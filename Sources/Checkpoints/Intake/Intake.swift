@@ -6,7 +6,11 @@ internal import Tensors
 /// they were when they were opened.
 extension Checkpoint {
   /// Names of the files that a conversion reads.
-  var readFileNames: [String] { inputFiles + sidecars.filter(\.isOutside).map(\.name) }
+  public var readFileNames: [String] { Self.readFileNames(inputFiles, sidecars) }
+
+  static func readFileNames(_ inputFiles: [String], _ sidecars: [SidecarFile]) -> [String] {
+    inputFiles + sidecars.filter(\.isOutside).map(\.name)
+  }
 
   /// The sums that came with the files.
   /// - Throws: `ParseFailure` for a listed file that is missing, a list that cannot be read, and an index whose total is

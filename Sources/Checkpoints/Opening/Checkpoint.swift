@@ -49,8 +49,6 @@ public struct Checkpoint: Sendable {
   public let inputFiles: [String]
   /// Things that the user should know and that are no errors.
   public let notes: [String]
-  /// Sums that came with the files.
-  public let checklist: Checklist?
   /// Where `inputFiles` and sidecars are.
   public let directory: String
   /// All keys of a GGUF file, those that mean nothing here among them.
@@ -78,13 +76,12 @@ public struct Checkpoint: Sendable {
     path: String, layout: Layout, configuration: LlamaConfiguration, configurationDocument: JSONValue,
     quantization: QuantizationConfiguration?, tensors: [LogicalTensor], census: Census, sidecars: [SidecarFile],
     leftBehind: [String], inputFiles: [String], notes: [String], inferences: [String] = [],
-    shardCount: Int = 1, checklist: Checklist? = nil, directory: String? = nil, ownMetadata: GGUFMetadata? = nil,
+    shardCount: Int = 1, directory: String? = nil, ownMetadata: GGUFMetadata? = nil,
     tokenizerKeys: TokenizerKeys? = nil
   ) {
     self.directory = directory ?? path
     self.ownMetadata = ownMetadata
     self.tokenizerKeys = tokenizerKeys
-    self.checklist = checklist
     self.inferences = inferences
     self.shardCount = shardCount
     self.path = path
@@ -98,8 +95,7 @@ public struct Checkpoint: Sendable {
     self.leftBehind = leftBehind
     self.inputFiles = inputFiles
     self.notes = notes
-    fileFacts = Self.facts(
-      of: inputFiles + sidecars.filter(\.isOutside).map(\.name), in: directory ?? path)
+    fileFacts = Self.facts(of: Self.readFileNames(inputFiles, sidecars), in: directory ?? path)
   }
 
   /// `config.json` for this model: its own, else the one that its configuration gives.

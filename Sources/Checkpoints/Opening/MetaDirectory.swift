@@ -18,7 +18,6 @@ struct MetaDirectory: OpenedModel {
   let notes: [String]
   private let sidecars: (carried: [SidecarFile], left: [String])
   private let inputFiles: [String]
-  private let checklist: Checklist?
   private let scales: MetaScales
   /// Nil for checkpoints that are not int4.
   private let integers: MetaIntegers?
@@ -58,7 +57,7 @@ struct MetaDirectory: OpenedModel {
     scales = try MetaScales(in: path, names, shards: shardNames.count)
     inputFiles = [LayoutRecognition.parametersName] + shardNames + scales.fileNames
     sidecars = try Sidecars.collect(in: path, consumed: Set(inputFiles + [Checklist.fileName]))
-    checklist = try names.contains(Checklist.fileName) ? Self.checklist(in: path, names) : nil
+    if names.contains(Checklist.fileName) { try Self.checkListedFiles(in: path, names) }
     let (files, model) = (files, model)
     integers = parameters.quantization.map {
       MetaIntegers(parameters: $0, adapters: parameters.adapters, files: files, rules: model.rules)
@@ -76,15 +75,15 @@ struct MetaDirectory: OpenedModel {
     self.notes = notes
   }
 
-  private static func checklist(in path: String, _ names: Set<String>) throws -> Checklist {
+  /// - Throws: `ParseFailure` for a shard that `checklist.chk` names and that is missing.
+  private static func checkListedFiles(in path: String, _ names: Set<String>) throws {
     let file = path + "/" + Checklist.fileName
     let bytes = try ReadableFile.contents(of: file, limit: 1 << 20)
     do throws(ParseFailure) {
-      let checklist = try Checklist(parsing: bytes)
-      for entry in checklist.entries where entry.name.hasSuffix(".pth") && !names.contains(entry.name) {
+      for entry in try Checklist(parsing: bytes).entries
+      where entry.name.hasSuffix(".pth") && !names.contains(entry.name) {
         throw ParseFailure("\(entry.name) is listed, but missing", advice: "the download may be incomplete")
       }
-      return checklist
     } catch {
       throw error.in(file: file)
     }
@@ -155,8 +154,7 @@ struct MetaDirectory: OpenedModel {
     return Checkpoint(
       path: path, layout: .meta, configuration: model.configuration, configurationDocument: document,
       quantization: nil, tensors: tensors, census: census, sidecars: sidecars.carried, leftBehind: sidecars.left,
-      inputFiles: inputFiles, notes: notes, inferences: model.inferences, shardCount: files.count,
-      checklist: checklist)
+      inputFiles: inputFiles, notes: notes, inferences: model.inferences, shardCount: files.count)
   }
 
   var configuration: LlamaConfiguration { model.configuration }

@@ -15,9 +15,12 @@ struct EvidenceSums {
   let verified: [(source: String, files: Int)]
 
   /// All that is known to be asked for of the input: what can be computed while it is read.
-  static func besideTheRun(_ plan: ConversionPlan) throws -> [FileSum] {
+  static func besideTheRun(_ plan: ConversionPlan) throws -> [FileSum] { ofInput(plan, try expected(plan)) }
+
+  /// What the record asks for, and what is compared.
+  private static func ofInput(_ plan: ConversionPlan, _ expected: [ExpectedSum]) -> [FileSum] {
     var sums = ofInput(plan)
-    for sum in try expected(plan).map({ FileSum($0.kind, ofFile: plan.input.directory + "/" + $0.fileName) })
+    for sum in expected.map({ FileSum($0.kind, ofFile: plan.input.directory + "/" + $0.fileName) })
     where !sums.contains(sum) {
       sums.append(sum)
     }
@@ -31,7 +34,8 @@ struct EvidenceSums {
 
   /// What the record asks for, as far as the input goes.
   static func ofInput(_ plan: ConversionPlan) -> [FileSum] {
-    plan.options.sumsFiles ? inputNames(plan).map { FileSum(.sha256, ofFile: plan.input.directory + "/" + $0) } : []
+    plan.options.sumsFiles
+      ? plan.input.readFileNames.map { FileSum(.sha256, ofFile: plan.input.directory + "/" + $0) } : []
   }
 
   /// Completes the sums of the input's files for an output that says what it was made from: SHA-256 over lines `SHA256  NAME`
@@ -59,14 +63,9 @@ struct EvidenceSums {
       ? run.plan.output.files.map { FileSum(.sha256, ofFile: run.staging.file($0.name)) } : []
   }
 
-  private static func inputNames(_ plan: ConversionPlan) -> [String] {
-    plan.input.inputFiles + plan.input.sidecars.filter(\.isOutside).map(\.name)
-  }
-
   /// - Throws: `ParseFailure` for an input file whose MD5 is another than its checklist says, `FileFailure`.
   init(_ run: ConversionRun, _ check: SelfCheck) throws {
     let plan = run.plan
-    let inputNames = Self.inputNames(plan)
     let outputNames = try FileSystem.names(in: run.staging.path)
     let expected = try Self.expected(plan)
     let wanted = plan.options.sumsFiles
@@ -74,7 +73,7 @@ struct EvidenceSums {
     func path(_ name: String) -> String { plan.input.directory + "/" + name }
     let known = run.inputSums.merging(check.outputSums) { first, _ in first }
     let sums =
-      try Self.besideTheRun(plan).filter { known[$0] == nil }
+      Self.ofInput(plan, expected).filter { known[$0] == nil }
       + (wanted ? outputNames.map { FileSum(.sha256, ofFile: run.staging.file($0)) } : []).filter { known[$0] == nil }
       + listing.map { FileSum(.md5, ofFile: run.staging.file($0)) }
     let found = known.merging(
@@ -90,7 +89,7 @@ struct EvidenceSums {
       }
     }
     verified = sources
-    input = inputNames.map { ($0, found[FileSum(.sha256, ofFile: path($0))]) }
+    input = plan.input.readFileNames.map { ($0, found[FileSum(.sha256, ofFile: path($0))]) }
     output = wanted ? outputNames.map { ($0, sum(.sha256, run.staging.file($0))) } : nil
     checklist =
       listing.isEmpty ? nil : Checklist(listing.map { .init(name: $0, md5: sum(.md5, run.staging.file($0))) })

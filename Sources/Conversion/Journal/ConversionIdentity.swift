@@ -9,7 +9,6 @@ struct ConversionIdentity: Sendable, Equatable {
   /// - Parameter parts: how many processes share the work; nil for one that does it alone.
   init(_ plan: ConversionPlan, parts: Int?) throws {
     let input = plan.input
-    let names = input.inputFiles + input.sidecars.filter(\.isOutside).map(\.name)
     document = [
       "schema": .string(Self.schema),
       "tool": ["name": .string(Toolkit.name), "version": .string(Toolkit.version)],
@@ -19,7 +18,7 @@ struct ConversionIdentity: Sendable, Equatable {
       "calibration": plan.calibrationFacts ?? .null,
       "tiles": .number(JSONNumber(TileSchedule(plan.steps).tileCount)),
       "parts": parts.map { .number(JSONNumber($0)) } ?? .null,
-      "inputs": .array(try names.map { try Self.entry($0, input.directory + "/" + $0) }),
+      "inputs": .array(try input.readFileNames.map { try Self.entry($0, input.directory + "/" + $0) }),
     ]
   }
 
