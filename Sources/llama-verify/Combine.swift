@@ -25,10 +25,9 @@ struct Combine: ParsableCommand {
     try console.run {
       try ReportFolder.refuseExisting(report)
       let policy = try policy.map { try Policy(argument: $0) }
-      let combined = try CombinedParts(evidence.flatMap { try PartEvidence.read($0) }, policy: policy)
-      if let report { try ReportFolder.write(try combined.report.files(scores: combined.scores), to: report) }
-      try console.result(json ? combined.report.jsonText : combined.report.summary)
-      try combined.report.verdict.exit()
+      let combined = try CombinedParts.all(evidence.flatMap { try PartEvidence.read($0) }, policy: policy)
+      let results = combined.map { VerificationResult(report: $0.report, scores: $0.scores) }
+      try ResultOutput(report: report, isJSON: json).give(results, to: console)
     }
   }
 }

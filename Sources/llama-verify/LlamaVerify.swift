@@ -78,7 +78,9 @@ struct Verify: ParsableCommand {
     transform: PartArgument.init(argument:))
   var part: PartArgument?
   @Option(
-    help: "With --part: the file that takes the scores, or an existing folder for it. A file from before is replaced.")
+    help:
+      "With --part: the file that takes the scores, or an existing folder for it (with several candidates, a folder). A file from before is replaced."
+  )
   var evidence: String?
   @Option(
     help:
@@ -145,11 +147,11 @@ struct Verify: ParsableCommand {
     guard maximumTokens == nil || untilDecided else { throw ValidationError("--max-tokens needs --until-decided") }
     if part != nil || evidence != nil {
       guard part != nil, evidence != nil else { throw ValidationError("--part and --evidence go together") }
-      guard candidates.count <= 1, text != nil || chat != nil, report == nil, imatrix == nil, !eachItsOwnTokenizer,
+      guard text != nil || chat != nil, report == nil, imatrix == nil, !eachItsOwnTokenizer,
         !untilDecided
       else {
         throw ValidationError(
-          "--part takes one candidate at most and a text, and neither --until-decided, --report, --imatrix nor --each-its-own-tokenizer"
+          "--part takes a text, and neither --until-decided, --report, --imatrix nor --each-its-own-tokenizer"
         )
       }
     }
@@ -164,6 +166,9 @@ struct Verify: ParsableCommand {
       try ReportFolder.refuseExisting(report)
       let interruption = Interruption()
       interruption.listen()
+      if let evidence, candidates.count > 1, try FileSystem.kind(of: evidence) != .directory {
+        throw UsageFailure("--evidence \(evidence): of several candidates it is an existing folder")
+      }
       let policy = try Policy(argument: policy)
       if selfTest { return try runSelfTest(policy, console, interruption) }
       guard let text = text ?? chat else { return try compareDigests(console, interruption) }
@@ -199,43 +204,30 @@ struct Verify: ParsableCommand {
       }
       line.finish()
       for remark in results[0].remarks { console.remark("warning: \(remark)") }
-      if let part, let evidence { return try keep(results[0], part.part, in: evidence, console) }
-      try give(results, to: console)
+      if let part, let evidence { return try keep(results, part.part, in: evidence, console) }
+      try ResultOutput(report: report, isJSON: shared.json).give(results, to: console)
     }
   }
 
-  /// Writes the report, prints the result, and exits with the verdict.
-  private func give(_ results: [VerificationResult], to console: Console) throws {
-    let verdict: Verdict
-    if results.count == 1 {
-      let result = results[0]
-      if let report { try ReportFolder.write(try result.report.files(scores: result.scores), to: report) }
-      try console.result(shared.json ? result.report.jsonText : result.report.summary)
-      verdict = result.report.verdict
-    } else {
-      let comparison = Comparison(results)
-      if let report { try ReportFolder.write(try comparison.files(), to: report) }
-      try console.result(shared.json ? comparison.jsonText : comparison.summary)
-      verdict = comparison.verdict
-    }
-    try verdict.exit()
-  }
-
-  /// Writes a part's evidence. It has no verdict: that is for all parts together.
-  private func keep(_ result: VerificationResult, _ part: WorkPart, in place: String, _ console: Console) throws {
+  /// Writes a part's evidence, a file for each candidate. It has no verdict: that is for all parts together.
+  private func keep(
+    _ results: [VerificationResult], _ part: WorkPart, in place: String, _ console: Console
+  ) throws {
     let isFolder = try FileSystem.kind(of: place) == .directory
-    let path = isFolder ? "\(place)/\(PartEvidence.fileName(of: part))" : place
-    try FileSystem.writeAtomically(
-      Evidence(scores: result.scores, facts: result.report.subject.facts).bytes, to: path)
-    let document: JSONValue = [
-      "schema": "llama-verify-part/1", "path": .string(path), "part": .string(part.description),
-      "windows": .number(JSONNumber(result.report.windows)), "tokens": .number(JSONNumber(result.report.tokens)),
-    ]
-    try console.result(
-      shared.json
-        ? document.serialized()
-        : "wrote       \(path)\npart        \(part)\nwindows     \(result.report.windows)\ntokens      \(result.report.tokens)\n"
-    )
+    for result in results {
+      let subject = result.report.subject
+      let path = isFolder ? "\(place)/\(PartEvidence.fileName(of: part, candidate: subject.place))" : place
+      try FileSystem.writeAtomically(Evidence(scores: result.scores, facts: subject.facts).bytes, to: path)
+      let document: JSONValue = [
+        "schema": "llama-verify-part/1", "path": .string(path), "part": .string(part.description),
+        "windows": .number(JSONNumber(result.report.windows)), "tokens": .number(JSONNumber(result.report.tokens)),
+      ]
+      try console.result(
+        shared.json
+          ? document.serialized()
+          : "wrote       \(path)\npart        \(part)\nwindows     \(result.report.windows)\ntokens      \(result.report.tokens)\n"
+      )
+    }
   }
 
   private func collect(

@@ -61,6 +61,35 @@ struct CombineTests {
     #expect(one["tokens.bin"]?.prefix(scores).dropFirst(48) == two["tokens.bin"]?.prefix(scores).dropFirst(48))
   }
 
+  @Test("several candidates: a file of each from every part, and the comparison that one process writes")
+  func several() throws {
+    let int4 = model.beside("int4")
+    try #require(try run(.convert, "--to", "int4", model.path, int4).status == 0)
+    let models = [tiny, fp8, int4]
+    for number in ["0/2", "1/2"] {
+      let outcome = try run(.verify, models + ["--part", number, "--evidence", folder] + windows)
+      #expect(outcome.status == 0, "\(outcome.stderr)")
+    }
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+    #expect(names.first == "part-00000-of-00002.candidate-01.tokens.bin" && names.count == 4)
+    let whole = try run(.verify, models + ["--json", "--report", model.beside("whole")] + windows)
+    let parts = try run(.verify, "combine", folder, "--json", "--report", model.beside("parts"))
+    #expect(parts.status == whole.status && parts.stderr == "")
+    #expect(try figures(parts.stdout) == figures(whole.stdout))
+    func files(_ folder: String) throws -> [String] {
+      try FileManager.default.subpathsOfDirectory(atPath: folder).sorted()
+    }
+    #expect(try files(model.beside("parts")) == files(model.beside("whole")))
+    try FileManager.default.removeItem(atPath: "\(folder)/\(names[1])")
+    let missing = try run(.verify, "combine", folder)
+    #expect(missing.status == 65 && missing.stderr.contains("missing"), "\(missing.stderr)")
+    try FileManager.default.removeItem(atPath: "\(folder)/\(names[3])")
+    let none = try run(.verify, "combine", folder)
+    #expect(none.status == 65 && none.stderr.contains("candidate 2 of 2 is missing"), "\(none.stderr)")
+    let file = try run(.verify, models + ["--part", "0/2", "--evidence", model.beside("file.bin")] + windows)
+    #expect(file.status == 64 && file.stderr.contains("folder"), "\(file.stderr)")
+  }
+
   @Test("the policy may be given when parts are put together, and its verdict is the exit code")
   func policy() throws {
     for number in ["0/2", "1/2"] { #expect(try part(number).status == 0) }

@@ -159,6 +159,21 @@ struct VerifyTests {
     #expect(errors[0] == 0 && errors[1] > 0.01 && errors[2] > 0.01)
   }
 
+  /// The files that serving would read wrongly score like the base here, where they are read as they were meant.
+  @Test("1: a candidate whose files lint calls wrong fails before anything is scored")
+  func integrity() throws {
+    try #require(try run(.convert, "--to", "fp8", "--max-shard-size", "1MB", model.path, fp8).status == 0)
+    let file = fp8 + "/model.safetensors.index.json"
+    let text = try String(contentsOfFile: file, encoding: .utf8)
+    let wrong = text.replacingOccurrences(of: "\"total_size\": ", with: "\"total_size\": 9")
+    try #require(wrong != text)
+    try wrong.write(toFile: file, atomically: true, encoding: .utf8)
+    let outcome = try run(.verify, [tiny, fp8] + short)
+    #expect(outcome.status == 1, "\(outcome.stdout)\(outcome.stderr)")
+    #expect(outcome.stdout.contains("index-total"), "\(outcome.stdout)")
+    #expect(outcome.stdout.contains("NOT RUN  Differences of structure"), "\(outcome.stdout)")
+  }
+
   @Test("2: a limit that few tokens cannot decide is inconclusive and says how many would")
   func inconclusive() throws {
     try quantize()

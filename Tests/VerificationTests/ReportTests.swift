@@ -46,7 +46,7 @@ import Verification
     }
     #expect(document["schema"] == "llama-verify/1" && document["verdict"] == "pass" && document["exit_code"] == 0)
     #expect(document["tokens"]?["scored"] == 165 && document["tokens"]?["windows"] == 12)
-    #expect(isClose(document["perplexity"]?["ratio_ci95"]?.array?.last?.double, 1.0060215189639934))
+    #expect(isClose(document["perplexity"]?["ratio_ci95"]?.array?.last?.double, 1.0063823243455694))
     #expect(isClose(document["kld"]?["p99"]?.double, 0.11645507812499996))
     #expect(document["policy"]?["limits"]?["maximum_ratio"]?.double == 1.01)
     #expect(document["perplexity"]?["bootstrap"]?["seed"] == 1)

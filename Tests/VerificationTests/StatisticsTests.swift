@@ -12,15 +12,19 @@ import Verification
     let base = try #require(report.base)
     let drift = try #require(report.drift)
     #expect(isClose(base.perplexity, 12.272811439334165))
-    #expect(isClose(base.nllPerToken.standardError, 0.03500125734309477))
+    // Clustered it is 0.035001; but twelve windows that follow one another are easily taken for alike. NumPy's long-run one
+    // from four waves, as in `DependenceTests.longRunVariance`.
+    #expect(isClose(base.nllPerToken.standardError, 0.04297412622105243))
+    #expect(base.nllPerToken.dependence?.isSeen == true && base.nllPerToken.degreesOfFreedom == 4)
     #expect(isClose(drift.candidate.perplexity, 12.33157001558615))
     #expect(isClose(drift.lnRatio.mean, 0.0047762784090909114))
     #expect(isClose(drift.lnRatio.standardError, 0.0005575610786494617))
     #expect(isClose(drift.ratio, 1.004787703008592))
     #expect(isClose(drift.ratioInterval95?.lowerBound, 1.0035554002433))
-    #expect(isClose(drift.ratioInterval95?.upperBound, 1.0060215189639934))
+    // The upper bounds are wider than Student's, 1.0060215 and 0.0057776: see `DependenceTests.hall`.
+    #expect(isClose(drift.ratioInterval95?.upperBound, 1.0063823243455694))
     #expect(isClose(drift.lnRatio.lowerBound95, 0.0037749629324440918))
-    #expect(isClose(drift.lnRatio.upperBound95, 0.005777593885737731))
+    #expect(isClose(drift.lnRatio.upperBound95, 0.0060059371214836385))
     #expect(isClose(drift.minimumDetectableLnRatio, 0.0014894769156116323))
     #expect(isClose(drift.windowAutocorrelation, -0.33789095003636777))
     #expect(isClose(base.nllPerCharacter, 0.5910267857142857))
@@ -184,7 +188,7 @@ import Verification
       sums.append(size * (truth + effect) + noise)
       sizes.append(size)
     }
-    return WindowTotals(sums: sums, sizes: sizes)
+    return WindowTotals(sums: sums, sizes: sizes, areNeighbours: false)
   }
 
   @Test("the 95 % interval covers the truth in 95 % of runs", arguments: [8, 40], [1, 2] as [UInt64])

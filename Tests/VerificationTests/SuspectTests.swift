@@ -46,6 +46,27 @@ import Verification
     if bad > 0 { #expect(found[1].kind == .layer && found[1].layer == bad) }
   }
 
+  /// Of a model whose types were chosen tensor by tensor: int4 in half of the layers, FP8 in the others.
+  @Test("noise is compared among tensors of one type")
+  func mixed() {
+    func tensors(_ odd: Int?) -> [TensorError] {
+      (0..<16).map { layer in
+        let isInt4 = layer % 2 == 0
+        let level = (isInt4 ? 19.0 : 31) + Double(layer % 3) / 10 - (layer == odd ? 6 : 0)
+        return TensorError(
+          name: "model.layers.\(layer).mlp.down_proj.weight", sqnrDecibels: level,
+          storage: isInt4 ? "int4 block 1x128" : "F8_E4M3 row")
+      }
+    }
+    #expect(report(layers: [], tensors: tensors(nil)).suspects.isEmpty)
+    // An FP8 tensor as noisy as the int4 ones would be, were it not for its type.
+    let found = report(layers: [], tensors: tensors(5)).suspects
+    #expect(found.map(\.layer) == [5] && found[0].explanation.contains("stored as F8_E4M3 row"))
+    // Without the types all int4 tensors, or none, stood out.
+    let untold = tensors(5).map { TensorError(name: $0.name, sqnrDecibels: $0.sqnrDecibels) }
+    #expect(report(layers: [], tensors: untold).suspects != found)
+  }
+
   @Test("the only tensors that differ are suspects, and the first layer that differs")
   func only() {
     let layers: [Double] = [0, 0, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01]

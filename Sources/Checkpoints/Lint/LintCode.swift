@@ -110,6 +110,18 @@ public enum LintCode: String, Sendable, CaseIterable {
     private var rank: Int { Self.allCases.firstIndex(of: self) ?? 0 }
   }
 
+  /// Whether files, tensors or quantization are not what they claim to be, whatever the model means: all but RoPE,
+  /// tokenizer and special tokens.
+  public var concernsIntegrity: Bool {
+    switch self {
+    case .ropeUnreadable, .ropeDisagreement, .ropeScalingMissing, .ropeBaseLost, .ropeBaseUnusual, .noTokenizer,
+      .tokenizerUnread, .tokenizersDiffer, .vocabularySize, .specialIDs, .beginOfText, .endOfText,
+      .generationConfiguration, .preTokenizerMissing, .preTokenizerWrong, .chatTemplatesDiffer, .chatTemplateTokens:
+      false
+    default: true
+    }
+  }
+
   public var severity: Severity {
     switch self {
     case .formatMetadata, .indexMetadata, .unindexedTensor, .strayWeights, .parametersOdd, .headThoughTied,

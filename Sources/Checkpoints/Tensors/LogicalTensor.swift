@@ -28,6 +28,13 @@ public struct LogicalTensor: Sendable {
   public var columnCount: Int { shape.rank < 2 ? 1 : shape.dimensions.dropFirst().reduce(1, *) }
   public var rowCount: Int { shape.rows }
 
+  /// Type of the codes and scheme of their scales, such as `BF16`, `F8_E4M3 row`, `int4 block 1x128`.
+  public var storageText: String {
+    guard let quantization else { return elementType.rawValue }
+    let codes = elementType == .f8e4m3 ? elementType.rawValue : "int\(quantization.bits)"
+    return "\(codes) \(quantization.scheme.canonicalText)"
+  }
+
   /// All stored tensors that the tensor and its quantization are read from.
   public var storedTensors: [StoredRows] {
     guard let quantization else { return rows.storedTensors }

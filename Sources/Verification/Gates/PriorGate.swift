@@ -1,8 +1,8 @@
 /// Requirements that stand before the scores, in the order in which they are tested. Where one fails nothing is scored, and
 /// the gates behind it are not run.
 package enum PriorGate: String, CaseIterable, Sendable {
-  /// Files, headers, sizes and scales are whole, configuration and tensors agree (else the model does not open), and every
-  /// weight that was compared is a finite number.
+  /// Files, headers, sizes and scales are whole, configuration and tensors agree (else the model does not open), lint finds no
+  /// error of the candidate's files, tensors or quantization, and every weight that was compared is a finite number.
   case integrity
   /// Same dimensions, norms, rotary embedding, attention window and special tokens; a head that one model ties and the
   /// other stores is the same.
@@ -14,7 +14,7 @@ package enum PriorGate: String, CaseIterable, Sendable {
 
   var title: String {
     switch self {
-    case .integrity: "Weights that are damaged"
+    case .integrity: "Faults of files and weights"
     case .structure: "Differences of structure"
     case .tokenizer: "Texts that are tokenized differently"
     case .lossless: "Parts that are not the same"

@@ -6,8 +6,31 @@ public struct CombinedParts: Sendable {
   public let report: VerificationReport
   public let scores: TokenScores
 
+  /// The reports of all candidates of one command, in its order: the parts of each put together.
+  /// - Throws: as `init`; for candidates of several commands, and for one that has no part at all.
+  public static func all(_ parts: [PartEvidence], policy: Policy? = nil) throws(ParseFailure) -> [CombinedParts] {
+    guard let first = parts.first else { throw ParseFailure("there is no evidence to combine") }
+    let count = first.place.count
+    if let other = parts.first(where: { $0.place.count != count }) {
+      throw ParseFailure(
+        "the evidence of one of \(other.place.count) candidates; that in \(first.path) is of one of \(count)",
+        file: other.path, advice: "parts of one report come from one command")
+    }
+    var combined: [CombinedParts] = []
+    for index in 0..<count {
+      let own = parts.filter { $0.place.index == index }
+      guard let one = own.first else {
+        throw ParseFailure("the evidence of candidate \(index + 1) of \(count) is missing")
+      }
+      let made = try CombinedParts(own, policy: policy)
+      if index > 0 { try compare(one, first, sameCandidate: false) }
+      combined.append(made)
+    }
+    return combined
+  }
+
   /// - Parameters:
-  ///   - parts: in any order.
+  ///   - parts: in any order, of one candidate.
   ///   - policy: what the candidate is held to instead of the policy that the parts were given.
   /// - Throws: `ParseFailure` that names the file for parts of different runs, and the parts that are missing or there twice.
   public init(_ parts: [PartEvidence], policy: Policy? = nil) throws(ParseFailure) {
@@ -60,7 +83,10 @@ public struct CombinedParts: Sendable {
   }
 
   /// - Throws: `ParseFailure` with what of a part is not as in the first.
-  private static func compare(_ part: PartEvidence, _ first: PartEvidence) throws(ParseFailure) {
+  /// - Parameter sameCandidate: false for parts of two candidates of one command.
+  private static func compare(
+    _ part: PartEvidence, _ first: PartEvidence, sameCandidate: Bool = true
+  ) throws(ParseFailure) {
     let (one, other) = (first.subject, part.subject)
     func text(_ value: String?) -> String { value ?? "none" }
     let fields: [(name: String, String, String)] = [
@@ -77,12 +103,13 @@ public struct CombinedParts: Sendable {
       ("--emulate", text(one.run.emulation), text(other.run.emulation)),
       ("the instruction set", one.run.instructionSet, other.run.instructionSet),
     ]
-    for (name, value, found) in fields where value != found {
+    for (name, value, found) in fields where value != found && (sameCandidate || name != "the candidate's digest") {
       throw ParseFailure(
         "\(name) is \(found), in part \(first.share.part) (\(first.path)) it is \(value)", file: part.path,
         advice: name == "the instruction set"
           ? "give every part the same --instruction-set" : "parts of one report come from one command")
     }
+    guard sameCandidate else { return }
     guard one.tensors == other.tensors, one.prior == other.prior else {
       throw ParseFailure("tensors or gates are not as in part \(first.share.part) (\(first.path))", file: part.path)
     }

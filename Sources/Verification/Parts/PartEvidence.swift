@@ -8,18 +8,21 @@ public struct PartEvidence: Sendable {
   let subject: VerificationReport.Subject
   let scores: TokenScores
   let share: WindowShare
+  var place: CandidatePlace { subject.place }
 
   /// More bytes than any file of evidence has: 330 million tokens.
   private static let maximumBytes = 4 << 30
   private static let suffix = ".tokens.bin"
 
-  /// The name of a part's file in a folder of evidence.
-  public static func fileName(of part: WorkPart) -> String {
-    func padded(_ number: Int) -> String {
+  /// The name of a part's file in a folder of evidence: `part-00002-of-00004.tokens.bin`, with `.candidate-01` and so on in
+  /// it where there are several.
+  public static func fileName(of part: WorkPart, candidate: CandidatePlace) -> String {
+    func padded(_ number: Int, _ length: Int) -> String {
       let digits = String(number)
-      return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+      return String(repeating: "0", count: max(0, length - digits.count)) + digits
     }
-    return "part-\(padded(part.index))-of-\(padded(part.count))\(suffix)"
+    let one = candidate.count > 1 ? ".candidate-\(padded(candidate.index + 1, 2))" : ""
+    return "part-\(padded(part.index, 5))-of-\(padded(part.count, 5))\(one)\(suffix)"
   }
 
   /// Reads a file, or all files of parts that a folder holds, in the order of their names.

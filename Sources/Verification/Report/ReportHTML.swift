@@ -211,7 +211,7 @@ extension VerificationReport {
     let detectable = drift.minimumDetectableLnRatio.map { "+" + Figure.percent($0, 3) } ?? Figure.missing
     return [
       "Both models score the same tokens; the ratio is exp of the mean difference of the log-likelihoods. Windows are "
-        + "the sampling units: standard errors are clustered by window, bounds use Student's t with G − 1 degrees of freedom.",
+        + "the sampling units: standard errors are clustered by window, \(Self.errorMethod(drift.lnRatio)); where residuals are skewed, a bound is Hall's if that is wider.",
       "A gate passes when its one-sided 95 % bound holds the limit, fails when the opposite bound breaks it, and is "
         + "inconclusive in between. The candidate passes when every gate does.",
       "ln ratio \(Figure.fixed(drift.lnRatio.mean, 6)), standard error "
@@ -222,6 +222,13 @@ extension VerificationReport {
       "KL divergence is base ‖ candidate over the whole vocabulary; percentiles interpolate linearly. McNemar's test "
         + "takes tokens as independent.",
     ] + llamaCppMethod
+  }
+
+  private static func errorMethod(_ estimate: ClusteredEstimate) -> String {
+    let freedom = Figure.count(Int(estimate.degreesOfFreedom))
+    return estimate.dependence?.isSeen == true
+      ? "from their long-run variance because neighbouring windows are alike; bounds use Student's t with \(freedom) degrees of freedom"
+      : "bounds use Student's t with \(freedom) degrees of freedom"
   }
 
   private var llamaCppMethod: [String] {

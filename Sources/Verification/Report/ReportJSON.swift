@@ -194,6 +194,7 @@ extension VerificationReport {
     var members = Members()
     members.set("name", tensor.name)
     members.set("sqnr_db", tensor.sqnrDecibels)
+    if let storage = tensor.storage { members.set("storage", storage) }
     return members.object
   }
 

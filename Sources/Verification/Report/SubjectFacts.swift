@@ -34,13 +34,21 @@ extension VerificationReport.Subject {
         [
           "index": .number(JSONNumber(share.part.index)), "count": .number(JSONNumber(share.part.count)),
           "windows": .number(JSONNumber(share.windows)),
+          "candidate": .number(JSONNumber(place.index)), "candidates": .number(JSONNumber(place.count)),
         ])
     }
     if !prior.isEmpty { top.set("prior", .array(prior.map(\.facts))) }
     top.set("run", run.facts)
     top.set(
       "tensors",
-      .array(tensors.map { ["name": .string($0.name), "sqnr_db": SubjectReader.spelled($0.sqnrDecibels)] }))
+      .array(
+        tensors.map { tensor in
+          var members = Members()
+          members.set("name", tensor.name)
+          members.set("sqnr_db", SubjectReader.spelled(tensor.sqnrDecibels))
+          if let storage = tensor.storage { members.set("storage", storage) }
+          return members.object
+        }))
     if !excerpts.isEmpty {
       top.set(
         "excerpts",
@@ -71,7 +79,9 @@ extension VerificationReport.Subject {
     var tensors: [TensorError] = []
     for tensor in try top.list("tensors") {
       tensors.append(
-        TensorError(name: try tensor.string("name"), sqnrDecibels: try tensor.spelledNumber("sqnr_db")))
+        TensorError(
+          name: try tensor.string("name"), sqnrDecibels: try tensor.spelledNumber("sqnr_db"),
+          storage: try tensor.optionalString("storage")))
     }
     let seed = try bootstrap.unsigned("seed")
     let replicates = try bootstrap.count("replicates")
@@ -98,6 +108,12 @@ extension VerificationReport.Subject {
       let windows = try part.count("windows")
       guard windows <= UInt32.max else { throw ParseFailure("\(windows) windows", item: "facts.part.windows") }
       self.share = WindowShare(share, of: windows)
+      if part.value["candidate"] != nil {
+        guard let place = CandidatePlace(try part.count("candidate"), of: try part.count("candidates")) else {
+          throw ParseFailure("no such candidate", item: "facts.part.candidate")
+        }
+        self.place = place
+      }
     }
     if facts["prior"] != nil {
       for gate in try top.list("prior") { prior.append(try Gate(prior: gate)) }

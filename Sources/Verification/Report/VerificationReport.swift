@@ -25,6 +25,8 @@ public struct VerificationReport: Sendable {
     public var sequence: LookFacts?
     /// The share of the text that was scored; nil for all of what was asked for.
     public var share: WindowShare?
+    /// Where the candidate stands among those of its command.
+    public var place = CandidatePlace.only
     /// The gates that were tested before the scores, in order.
     public var prior: [Gate] = []
     /// Of the text's windows that drift most; empty where nobody asked.

@@ -23,7 +23,9 @@ struct LookedRun {
   private var scores: [TokenScores?]
   private var looks: [[LookFacts.Look]]
   private var found: [VerificationResult?]
-  /// Of each candidate: the gates before the scores.
+  /// Of each candidate: what lint has against its files.
+  private var damage: [[String]]
+  /// Of each candidate: the gates before the scores, behind that of integrity.
   private var prior: [[Gate]]
 
   /// What all passes took.
@@ -57,6 +59,7 @@ struct LookedRun {
     looks = Array(repeating: [], count: results)
     found = Array(repeating: nil, count: results)
     prior = request.candidates.map { _ in [] }
+    damage = request.candidates.map { _ in [] }
   }
 
   mutating func results() throws -> [VerificationResult] {
@@ -71,30 +74,45 @@ struct LookedRun {
     return found.compactMap { $0 }
   }
 
-  /// Structure, tokenizer and, where it is promised, losslessness. A candidate that fails has its report at once.
+  /// Integrity as far as headers tell, structure, tokenizer and, where it is promised, losslessness. A candidate that fails
+  /// has its report at once.
   private mutating func testBeforeScoring() throws {
     for (number, candidate) in request.candidates.enumerated() {
-      let tests: [(PriorGate, () throws -> [String])] = [
-        (.structure, { [base = request.base] in try Structure.differences(base, candidate) }),
-        (.tokenizer, { [text] in text.tokenizerProblems[number] }),
-      ]
-      for (kind, problems) in tests where !prior[number].contains(where: { $0.outcome == .fail }) {
-        prior[number].append(kind.gate(problems: try problems()))
+      damage[number] = try Self.damage(of: candidate, threads: request.threads)
+      if damage[number].isEmpty { prior[number] = try gatesBehindIntegrity(of: number) }
+      guard !damage[number].isEmpty || prior[number].last?.outcome == .fail else { continue }
+      let inspection = try inspected()
+      var subject = try subject(number, inspection, text: text.facts, scores: nil)
+      if request.bisects, text.tokenizerProblems[number].isEmpty, Structure.hasSameShapes(request.base, candidate) {
+        subject.bisection = try bisection(number, inspection)
       }
-      if request.policy.exact, !prior[number].contains(where: { $0.outcome == .fail }) {
-        prior[number].append(PriorGate.lossless.gate(problems: try inspected().losses(of: number)))
-      }
-      if prior[number].contains(where: { $0.outcome == .fail }) {
-        let inspection = try inspected()
-        var subject = try subject(number, inspection, text: text.facts, scores: nil)
-        if request.bisects, text.tokenizerProblems[number].isEmpty, Structure.hasSameShapes(request.base, candidate) {
-          subject.bisection = try bisection(number, inspection)
-        }
-        let report = VerificationReport(stopped: subject)
-        found[number] = VerificationResult(
-          report: report, scores: TokenScores(hasCandidate: true), remarks: text.remarks)
-      }
+      let report = VerificationReport(stopped: subject)
+      found[number] = VerificationResult(
+        report: report, scores: TokenScores(hasCandidate: true), remarks: text.remarks)
     }
+  }
+
+  /// The gates up to the first that fails.
+  private mutating func gatesBehindIntegrity(of number: Int) throws -> [Gate] {
+    var gates: [Gate] = []
+    for kind in request.policy.priorGates where kind != .integrity && gates.last?.outcome != .fail {
+      let problems =
+        switch kind {
+        case .structure: try Structure.differences(request.base, request.candidates[number])
+        case .tokenizer: text.tokenizerProblems[number]
+        case .lossless: try inspected().losses(of: number)
+        case .integrity: [String]()
+        }
+      gates.append(kind.gate(problems: problems))
+    }
+    return gates
+  }
+
+  /// What `llama-convert lint --headers-only` calls an error of files, tensors or quantization. RoPE and tokenizer are compared
+  /// with the base's by gates of their own.
+  private static func damage(of model: Checkpoint, threads: Int) throws -> [String] {
+    try LintReport(ofCheckpointAt: model.path, readsValues: false, threads: threads).findings
+      .filter { $0.severity == .error && $0.code.concernsIntegrity }.map { "\($0.code.rawValue): \($0.message)" }
   }
 
   /// All models inspected, before or without a forward pass.
@@ -160,8 +178,9 @@ struct LookedRun {
       tensors: hasCandidate ? inspection.errors(of: number) : [], run: runFacts(tokens: scores?.count ?? 0),
       policy: request.policy, policyDigest: request.policy.digest, bootstrap: BootstrapSettings(seed: request.seed))
     subject.share = share
+    if let place = CandidatePlace(number, of: request.candidates.count) { subject.place = place }
     guard hasCandidate else { return subject }
-    subject.prior = [PriorGate.integrity.gate(problems: inspection.damage(of: number))] + prior[number]
+    subject.prior = [PriorGate.integrity.gate(problems: damage[number] + inspection.damage(of: number))] + prior[number]
     if request.showsExcerpts, let scores, scores.nonFinite.count == 0 {
       subject.excerpts = WindowDrift.worst(of: scores).map { text.excerpt($0) }
     }

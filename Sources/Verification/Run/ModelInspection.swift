@@ -163,7 +163,9 @@ final class ModelInspection: Sendable {
     let ratios = found.withLock { $0.ratios[number] }
     return base.tensors.compactMap { tensor in
       ratios[tensor.role].map {
-        TensorError(name: NamingDialect.huggingFace.name(for: tensor.role), sqnrDecibels: $0)
+        TensorError(
+          name: NamingDialect.huggingFace.name(for: tensor.role), sqnrDecibels: $0,
+          storage: candidates[number].tensor(tensor.role)?.storageText)
       }
     }
   }

@@ -76,8 +76,12 @@ public struct LayerError: Sendable, Equatable {
 public struct TensorError: Sendable, Equatable {
   public var name: String
   public var sqnrDecibels: Double
+  /// How the candidate stores it, such as `int4 block 1x128`; nil where it is not known. Noise is compared among tensors of
+  /// one type.
+  public var storage: String?
 
-  public init(name: String, sqnrDecibels: Double) {
+  public init(name: String, sqnrDecibels: Double, storage: String? = nil) {
+    self.storage = storage
     self.name = name
     self.sqnrDecibels = sqnrDecibels
   }

@@ -107,13 +107,16 @@ enum Suspects {
           "one of \(differing.count) of \(tensors.count) tensors that differ at all (SQNR \(decibels(tensor)))")
       }
     }
+    // In a model of several types each tensor has the noise of its own: only those of one type are alike.
+    func group(_ tensor: TensorError) -> String? { sibling(tensor.name).map { "\($0.key) \(tensor.storage ?? "")" } }
     var groups: [String: [TensorError]] = [:]
     for tensor in tensors {
-      if let sibling = sibling(tensor.name) { groups[sibling.key, default: []].append(tensor) }
+      if let key = group(tensor) { groups[key, default: []].append(tensor) }
     }
+    let isMixed = Set(differing.map(\.storage)).count > 1
     return differing.compactMap { tensor in
       guard !tensor.sqnrDecibels.isNaN else { return suspect(tensor, typical: nil, z: nil, "it is not finite") }
-      guard let key = sibling(tensor.name)?.key, let group = groups[key], group.count > 1 else {
+      guard let key = group(tensor), let group = groups[key], group.count > 1 else {
         return tensor.sqnrDecibels < loudDecibels
           ? suspect(tensor, typical: nil, z: nil, "SQNR \(decibels(tensor))") : nil
       }
@@ -127,9 +130,11 @@ enum Suspects {
       }
       let z = (typical - tensor.sqnrDecibels) / max(deviation(others, from: typical), smallestDecibelScale)
       guard z >= outlier else { return nil }
+      let own = isMixed ? tensor.storage.map { " stored as \($0)" } ?? "" : ""
       return suspect(
         tensor, typical: typical, z: z,
-        "SQNR \(decibels(tensor)), \(Figure.fixed(typical, 1)) dB in other layers (z \(Figure.significant(z, 3)))")
+        "SQNR \(decibels(tensor)), \(Figure.fixed(typical, 1)) dB in other layers\(own) (z \(Figure.significant(z, 3)))"
+      )
     }
   }
 

@@ -11,7 +11,8 @@ internal import Foundation
 /// It costs width where windows are independent, so it is used where dependence is seen, by either of two tests that are
 /// sensitive rather than sure (level 12 % each: missing dependence is worse than a wider interval): the lag-1
 /// correlation, with its bias of −1/G taken out, beyond 1.175/√G; or Ω beyond the windows' own variance by the F test with
-/// ν and G − 1 degrees of freedom. Below 10 windows neither test says anything, and none is made.
+/// ν and G − 1 degrees of freedom. Few windows hardly show dependence, so where they follow one another in the text a smaller
+/// correlation suffices below 40 of them, and any positive one at 16 or fewer. Below 10 windows neither test says anything, and none is made.
 public struct WindowDependence: Sendable, Equatable {
   /// Σ r_t·r_(t+1) / Σ r_t².
   public let lag1Correlation: Double
@@ -25,12 +26,17 @@ public struct WindowDependence: Sendable, Equatable {
   public let isSeen: Bool
 
   static let minimumWindows = 10
-  /// Each test's one-sided level, and the normal quantile that belongs to it.
+  /// Each test's one-sided level, and the normal quantile that belongs to it, for as many windows as show dependence.
   static let level = 0.12
   static let quantile = 1.175
+  static let few = 16.0
+  static let many = 40.0
 
-  /// - Parameter residuals: in text order, about their mean. Nil for few windows or residuals without spread.
-  package init?(_ residuals: [Double]) {
+  /// Nil for few windows or residuals without spread.
+  /// - Parameters:
+  ///   - residuals: in text order, about their mean.
+  ///   - areNeighbours: whether the windows follow one another in the text.
+  package init?(_ residuals: [Double], areNeighbours: Bool) {
     let count = Double(residuals.count)
     let squares = residuals.reduce(0) { $0 + $1 * $1 }
     guard residuals.count >= Self.minimumWindows, squares > 0, squares.isFinite else { return nil }
@@ -48,7 +54,8 @@ public struct WindowDependence: Sendable, Equatable {
     let longRun = 2 / count * power / Double(waves)
     longRunDeviation = longRun.squareRoot()
     varianceRatio = longRun / (squares / (count - 1))
-    let isCorrelated = lag1Correlation + 1 / count > Self.quantile / count.squareRoot()
+    let sureness = areNeighbours ? min(1, max(0, (count - Self.few) / (Self.many - Self.few))) : 1
+    let isCorrelated = lag1Correlation + 1 / count > sureness * Self.quantile / count.squareRoot()
     let probability = Distributions.fisherCDF(varianceRatio, Double(waves), count - 1)
     isSeen = isCorrelated || probability > 1 - Self.level
   }

@@ -2,14 +2,20 @@
 package struct WindowTotals: Sendable, Equatable {
   package var sums: [Double] = []
   package var sizes: [Double] = []
+  /// Whether windows follow one another in the text, so that they can be expected to be alike: at least every other one. Of
+  /// windows spread over a text none does.
+  package let areNeighbours: Bool
 
-  package init(sums: [Double], sizes: [Double]) {
+  package init(sums: [Double], sizes: [Double], areNeighbours: Bool = true) {
     precondition(sums.count == sizes.count)
+    self.areNeighbours = areNeighbours
     self.sums = sums
     self.sizes = sizes
   }
 
   package init(_ values: [Double], windows: [ScoredWindow]) {
+    let pairs = zip(windows, windows.dropFirst())
+    areNeighbours = 2 * pairs.count { $1.index <= $0.index + 1 } >= windows.count - 1
     var start = 0
     var last: Int?
     for window in windows {
