@@ -277,6 +277,16 @@ struct DamagedMetaTests {
     #expect(failure.message.contains("MD5") && failure.file == shard(0).path)
   }
 
+  @Test("A checklist.chk that is none: the model opens and says so, a conversion refuses it unless told not to")
+  func unreadableChecklist() throws {
+    try "no sums here\n".write(to: folder.file("in/checklist.chk"), atomically: true, encoding: .utf8)
+    let model = try Checkpoint(path: input)
+    #expect(model.notes.contains { $0.contains("checklist.chk cannot be read") }, "\(model.notes)")
+    #expect(try refusal().description.contains("line 1"))
+    let options = ConversionOptions(layout: .huggingFace, threads: 2, checksSums: false)
+    try convert(input, to: folder.file("out").path, options)
+  }
+
   @Test("A file cut short at any of many places is refused")
   func truncated() throws {
     let bytes = try Fixtures.bytes(shard(0))

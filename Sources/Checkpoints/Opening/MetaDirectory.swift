@@ -57,13 +57,14 @@ struct MetaDirectory: OpenedModel {
     scales = try MetaScales(in: path, names, shards: shardNames.count)
     inputFiles = [LayoutRecognition.parametersName] + shardNames + scales.fileNames
     sidecars = try Sidecars.collect(in: path, consumed: Set(inputFiles + [Checklist.fileName]))
-    if names.contains(Checklist.fileName) { try Self.checkListedFiles(in: path, names) }
+    let unread = names.contains(Checklist.fileName) ? try Self.checkListedFiles(in: path, names) : nil
     let (files, model) = (files, model)
     integers = parameters.quantization.map {
       MetaIntegers(parameters: $0, adapters: parameters.adapters, files: files, rules: model.rules)
     }
     census = Self.census(model, shards[0], integers, headIsEmbedding: headIsEmbedding)
     var notes = model.warnings
+    if let unread { notes.append(unread) }
     if parameters.quantization?.usesSpinQuant == true {
       notes.append(
         "the input of \(NamingDialect.meta.moduleName(of: .layer(0, .down))) and its like is rotated when Meta's code serves the model (SpinQuant); here the rotation is folded into the weights"
@@ -75,18 +76,23 @@ struct MetaDirectory: OpenedModel {
     self.notes = notes
   }
 
+  /// - Returns: what to say of a list that cannot be read. It stops nobody here: a conversion compares sums, and refuses it
+  ///   unless told not to.
   /// - Throws: `ParseFailure` for a shard that `checklist.chk` names and that is missing.
-  private static func checkListedFiles(in path: String, _ names: Set<String>) throws {
+  private static func checkListedFiles(in path: String, _ names: Set<String>) throws -> String? {
     let file = path + "/" + Checklist.fileName
     let bytes = try ReadableFile.contents(of: file, limit: 1 << 20)
+    let entries: [Checklist.Entry]
     do throws(ParseFailure) {
-      for entry in try Checklist(parsing: bytes).entries
-      where entry.name.hasSuffix(".pth") && !names.contains(entry.name) {
-        throw ParseFailure("\(entry.name) is listed, but missing", advice: "the download may be incomplete")
-      }
+      entries = try Checklist(parsing: bytes).entries
     } catch {
-      throw error.in(file: file)
+      return "\(Checklist.fileName) cannot be read: \(error)"
     }
+    for entry in entries where entry.name.hasSuffix(".pth") && !names.contains(entry.name) {
+      throw ParseFailure(
+        "\(entry.name) is listed, but missing", file: file, advice: "the download may be incomplete")
+    }
+    return nil
   }
 
   /// The tensors of the whole model under their names, with the shapes that the merged shards have.
