@@ -52,7 +52,7 @@ import Testing
     #expect(estimate.sizes.map(\.cachedElements) == [65536, 32768, 16384, 8192])
     // 24 GB · 0.9 − 16.06 GB − activations leaves less than the 17.2 GB of one long sequence on one GPU.
     #expect(estimate.sizes[0].sequences(context: 131_072, .bf16) == 0 && estimate.fittingSizes == [2, 4, 8])
-    #expect(estimate.fits && estimate.summary.contains("yes: 2 GPU(s)"))
+    #expect(estimate.fits && estimate.summary.contains("yes: 2 GPUs hold"))
     #expect(
       try !self.estimate(Self.llama8B, positions: 131_072, .init(gpuMemory: 8_000_000_000, tensorParallel: 1)).fits)
   }

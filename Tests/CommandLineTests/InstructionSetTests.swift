@@ -35,7 +35,8 @@ struct InstructionSetTests {
     var reports: [NSDictionary] = []
     for (level, threads) in levels.map({ ($0, "1") }) + [(levels[levels.count - 1], "2")] {
       let outcome = try run(
-        .verify, "--instruction-set", level, "--threads", threads, "--tokens", "1000", "--emulate", "activations=fp8",
+        .verify, "--instruction-set", level, "--threads", threads, "--tokens", "250", "--context", "64", "--emulate",
+        "activations=fp8",
         "--json", model.path, candidate, "--text", text)
       var report = try #require(outcome.json)
       let facts = try #require(report.removeValue(forKey: "run") as? [String: Any])

@@ -21,7 +21,7 @@ struct ServeTests {
     #expect(no.status == 1 && no.stdout.contains("\nno: ") && no.stderr == "")
     let short = try run(
       .convert, "inspect", "--serve", "--gpu-memory", "1GB", "--context", "64", "--kv-precision", "fp8", tiny)
-    #expect(short.status == 0 && short.stdout.contains("yes: 1 GPU(s)"))
+    #expect(short.status == 0 && short.stdout.contains("yes: 1 GPU holds"))
     #expect(try run(.convert, "inspect", "--serve", tiny).status == 0)
   }
 

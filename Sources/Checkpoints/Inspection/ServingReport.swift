@@ -80,12 +80,13 @@ extension ServingEstimate {
   private var answer: String {
     let fitting = fittingSizes ?? []
     guard let smallest = fitting.first else {
-      let asked = request.tensorParallel.map { "on \($0) GPU(s)" } ?? "on up to \(sizes.last?.tensorParallel ?? 1) GPUs"
+      let asked = request.tensorParallel.map { "on \($0) GPU\($0 == 1 ? "" : "s")" } ?? "on up to \(sizes.last?.tensorParallel ?? 1) GPUs"
       return "no: weights, activations and one sequence of \(requiredContext) tokens do not fit \(asked)"
     }
     let count = possible.first { $0.tensorParallel == smallest }?.sequences(
       context: requiredContext, request.cachePrecision)
-    return "yes: \(smallest) GPU(s) hold \(count ?? 0) sequence(s) of \(requiredContext) tokens"
+    let (devices, sequences) = (smallest == 1 ? "1 GPU holds" : "\(smallest) GPUs hold", count ?? 0)
+    return "yes: \(devices) \(sequences) sequence\(sequences == 1 ? "" : "s") of \(requiredContext) tokens"
   }
 
   private static func bytes(_ count: Int) -> String { ByteSize(UInt64(max(0, count))).description }

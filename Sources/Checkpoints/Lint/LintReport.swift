@@ -49,6 +49,8 @@ public struct LintReport: Sendable {
     tensorsRead = read
   }
 
+  private func counted(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
+
   private func count(_ severity: LintCode.Severity) -> Int { findings.count { $0.severity == severity } }
 
   /// Schema `llama-lint/1`.
@@ -81,9 +83,10 @@ public struct LintReport: Sendable {
         if let remedy = same.first?.remedy { lines.append("    → \(remedy)") }
       }
     }
-    let scope = tensorsRead > 0 ? "\(tensorsRead) tensors read" : "headers only"
+    let scope = tensorsRead > 0 ? "\(counted(tensorsRead, "tensor")) read" : "headers only"
     lines.append(
-      "\(path): \(count(.error)) errors, \(count(.warning)) warnings, \(count(.note)) notes, \(scope)")
+      "\(path): " + LintCode.Severity.allCases.map { counted(count($0), $0.rawValue) }.joined(separator: ", ")
+        + ", \(scope)")
     return lines.joined(separator: "\n") + "\n"
   }
 }
