@@ -80,7 +80,9 @@ extension ServingEstimate {
   private var answer: String {
     let fitting = fittingSizes ?? []
     guard let smallest = fitting.first else {
-      let asked = request.tensorParallel.map { "on \($0) GPU\($0 == 1 ? "" : "s")" } ?? "on up to \(sizes.last?.tensorParallel ?? 1) GPUs"
+      let asked =
+        request.tensorParallel.map { "on \($0) GPU\($0 == 1 ? "" : "s")" }
+        ?? "on up to \(sizes.last?.tensorParallel ?? 1) GPUs"
       return "no: weights, activations and one sequence of \(requiredContext) tokens do not fit \(asked)"
     }
     let count = possible.first { $0.tensorParallel == smallest }?.sequences(
