@@ -24,7 +24,7 @@ ALLOCATION_LIMIT = 80
 # The whole process, MiB: the sanitizer's shadow and quarantine beside the reader's memory.
 PROCESS_LIMIT = 1024
 # Longest input, bytes: as much as finds something new. Documents are shorter than files.
-LENGTHS = {"policy": 2048, "evidence": 2048, "sidecars": 4096, "importance": 4096, "sensitivity": 4096}
+LENGTHS = {"policy": 2048, "evidence": 2048, "sidecars": 4096, "importance": 4096, "sensitivity": 4096, "chat": 2048, "sums": 1024, "meta": 4096}
 
 
 def slice_of(program, target, seconds, folder):

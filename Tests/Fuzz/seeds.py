@@ -248,6 +248,109 @@ def small_checkpoint(quantization):
     return b"\0".join(json.dumps(part, separators=(",", ":")).encode() for part in [configuration, header])
 
 
+def gguf(keys, tensors):
+    """A GGUF file: `keys` are (name, type, value bytes), `tensors` (name, dimensions); all F32, ones."""
+
+    def text(value):
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    start = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys))
+    start += b"".join(text(name) + struct.pack("<I", kind) + value for name, kind, value in keys)
+    offset, data = 0, b""
+    for name, shape in tensors:
+        count = 1
+        for extent in shape:
+            count *= extent
+        data += bytes(-len(data) % 32)
+        start += text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, len(data))
+        data += struct.pack(f"<{count}f", *([1.0] * count))
+    return start + bytes(-len(start) % 32) + data + bytes(-len(data) % 32)
+
+
+def of_model():
+    def text(value):
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    def number(name, value):
+        return (f"llama.{name}", 4, struct.pack("<I", value))
+
+    for tied in [False, True]:
+        keys = [("general.architecture", 8, text("llama"))]
+        keys += [number("block_count", 1), number("context_length", 16), number("embedding_length", 8)]
+        keys += [number("feed_forward_length", 8), number("attention.head_count", 2), number("attention.head_count_kv", 1)]
+        keys += [number("rope.dimension_count", 4), number("vocab_size", 4)]
+        keys += [("llama.attention.layer_norm_rms_epsilon", 6, struct.pack("<f", 1e-5))]
+        keys += [("llama.rope.freq_base", 6, struct.pack("<f", 1e4)), ("tokenizer.ggml.model", 8, text("gpt2"))]
+        tokens = ["<s>", "a", "b", "ab"]
+        keys += [("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, 4) + b"".join(map(text, tokens)))]
+        keys += [("tokenizer.ggml.token_type", 9, struct.pack("<IQ4i", 5, 4, 3, 1, 1, 1))]
+        keys += [("tokenizer.ggml.merges", 9, struct.pack("<IQ", 8, 1) + text("a b"))]
+        keys += [("tokenizer.ggml.pre", 8, text("llama-bpe")), ("tokenizer.ggml.bos_token_id", 4, struct.pack("<I", 0))]
+        tensors = [("token_embd.weight", [8, 4]), ("output_norm.weight", [8])]
+        tensors += [] if tied else [("output.weight", [8, 4])]
+        for name, rows in [("attn_q", 8), ("attn_k", 4), ("attn_v", 4), ("attn_output", 8)]:
+            tensors.append((f"blk.0.{name}.weight", [8, rows]))
+        tensors += [(f"blk.0.{name}.weight", [8, 8]) for name in ["ffn_gate", "ffn_up", "ffn_down"]]
+        tensors += [(f"blk.0.{name}.weight", [8]) for name in ["attn_norm", "ffn_norm"]]
+        yield gguf(keys, tensors)
+    yield from of_compact()
+    yield (FIXTURES / "gguf/llama.gguf").read_bytes()
+
+
+def state_dictionary(tensors):
+    """The pickle (protocol 2) that torch.save writes of tensors (name, storage, elements of it, shape), all BF16."""
+
+    def text(value):
+        return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+    def integer(value):
+        return b"K" + bytes([value])
+
+    def tuple_of(values):
+        return b"(" + b"".join(values) + b"t"
+
+    data = b"\x80\x02ccollections\nOrderedDict\n)R("
+    for name, storage, elements, shape in tensors:
+        strides, step = [], 1
+        for extent in reversed(shape):
+            strides.insert(0, step)
+            step *= extent
+        persistent = tuple_of([
+            text("storage"), b"ctorch\nBFloat16Storage\n", text(storage), text("cpu"), integer(elements)]) + b"Q"
+        arguments = [
+            persistent, integer(0), tuple_of(map(integer, shape)), tuple_of(map(integer, strides)), b"\x89",
+            b"ccollections\nOrderedDict\n)R"]
+        data += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n" + tuple_of(arguments) + b"R"
+    return data + b"u."
+
+
+def of_meta():
+    parameters = {"dim": 4, "n_layers": 1, "n_heads": 2, "n_kv_heads": 1, "vocab_size": 4, "norm_eps": 1e-5, "multiple_of": 4, "hidden_dim": 4}
+    tensors = [("tok_embeddings.weight", [4, 4]), ("norm.weight", [4]), ("output.weight", [4, 4])]
+    layer = "layers.0."
+    for name, rows in [("wq", 4), ("wk", 2), ("wv", 2), ("wo", 4)]:
+        tensors.append((f"{layer}attention.{name}.weight", [rows, 4]))
+    tensors += [(f"{layer}feed_forward.{name}.weight", [4, 4]) for name in ["w1", "w2", "w3"]]
+    tensors += [(f"{layer}{name}.weight", [4]) for name in ["attention_norm", "ffn_norm"]]
+    pickle = state_dictionary([(name, str(number % 2), 32, shape) for number, (name, shape) in enumerate(tensors)])
+    for more in [{}, {"rope_theta": 5e5, "use_scaled_rope": True}, {"ffn_dim_multiplier": 1.3, "tied_embeddings": True}]:
+        yield json.dumps(parameters | more).encode() + b"\0" + pickle
+    for path in sorted(FIXTURES.rglob("params.json")):
+        yield path.read_bytes() + b"\0" + pickle
+
+
+def of_chat():
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]
+    yield json.dumps({"messages": messages}).encode() + b"\n" + json.dumps({"messages": messages[1:], "id": 7}).encode()
+    yield json.dumps({"messages": [{"role": "user", "content": [{"type": "text", "text": "a <|eot_id|> b"}]}]}).encode()
+
+
+def of_sums():
+    for digits in ["0" * 32, "0123456789abcdef" * 4]:
+        yield f"{digits}  a.safetensors\n{digits} *./SHA256SUMS\n".encode()
+        yield f"{digits}  ../x\n{digits}  sub/b.bin\r\n".encode()
+
+
 def main(folder):
     for name, make in sorted(globals().items()):
         if name.startswith("of_"):

@@ -49,17 +49,19 @@ public struct Policy: Sendable, Equatable {
   ///
   /// The limits on distributions are about ten times what conversions do that are known to be good: of the project's
   /// trained models `tiny` and `small3`, `--to fp8` has mean KLD 5.4e-4 and 7.1e-5, p99 2.2e-3 and 2.8e-4, top-1 agreement
-  /// 97.2 % and 98.8 % (8,176 and 8,176 tokens of the evaluation text).
+  /// 97.2 % and 98.8 % (8,176 and 8,176 tokens of the evaluation text), the residual stream behind the worst layer is off by
+  /// 2.5 % and 1.2 %; with serving's FP8 activations emulated 1.8e-3, 7.6e-3, 95.1 % and 4.0 % at worst (4,088 tokens).
   public static let fp8 = Policy(
     name: "fp8", maximumRatio: 1.01, maximumKLDMean: 0.005, maximumKLDP99: 0.05, minimumTop1Agreement: 0.94,
-    maximumPositionRatio: 1.03)
+    maximumPositionRatio: 1.03, maximumLayerError: 0.2)
   /// Lossy work at 4 bits: perplexity may rise by five per cent, by ten at any stretch of positions.
   ///
   /// The limits on distributions are those of `fp8` times ten, and agreement as far below as 4 bits are: `--to int4` has mean
-  /// KLD 8.1e-3 and 1.1e-3, p99 3.3e-2 and 4.3e-3, top-1 agreement 90.3 % and 96.1 % on the same models.
+  /// KLD 8.1e-3 and 1.1e-3, p99 3.3e-2 and 4.3e-3, top-1 agreement 90.3 % and 96.1 % on the same models; the residual stream is off by 11 %
+  /// at worst.
   public static let int4 = Policy(
     name: "int4", maximumRatio: 1.05, maximumKLDMean: 0.05, maximumKLDP99: 0.5, minimumTop1Agreement: 0.8,
-    maximumPositionRatio: 1.1)
+    maximumPositionRatio: 1.1, maximumLayerError: 0.5)
   /// A first look with few tokens: is it the same model at all?
   public static let smoke = Policy(name: "smoke", maximumRatio: 1.1, maximumKLDMean: 0.2)
   /// Lossless work: no score may differ at all.

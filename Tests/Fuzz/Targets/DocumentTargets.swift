@@ -1,5 +1,6 @@
 import ByteIO
 import Calibration
+import Checkpoints
 import Llama
 import Quantization
 import Tensors
@@ -80,5 +81,18 @@ enum DocumentTargets {
     // Bytes: scores may be NaN, which equals nothing. Facts are spelled anew.
     try require(second.bytes == written, "the evidence is the one that was written")
     try require(evidence.facts != nil || written == input, "the evidence is the one that was read")
+  }
+
+  /// Names in lists must not lead out of their directory.
+  static func sums(_ input: [UInt8]) throws {
+    try withFolder { folder in
+      for name in ["SHA256SUMS", "checklist.chk"] { try write(input, to: folder + "/" + name) }
+      let names = ["SHA256SUMS", "a.safetensors"]
+      guard let sums = try reading({ try ExpectedSums(in: folder, names: names, isSingleFile: false) }) else { return }
+      try require(sums.sums.allSatisfy { names.contains($0.fileName) }, "sums are of the files that were asked for")
+      try require(
+        sums.missing.allSatisfy { !$0.fileName.hasPrefix("/") && !$0.fileName.split(separator: "/").contains("..") },
+        "missing files are below the directory")
+    }
   }
 }

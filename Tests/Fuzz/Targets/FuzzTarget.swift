@@ -29,6 +29,14 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case evidence
   /// `config.json`, a NUL, the JSON header of `model.safetensors`, whose data are zeros: opened, linted, inspected, read.
   case checkpoint
+  /// A whole GGUF or compact file, opened as a model: linted, inspected, read, and its tokenizer.
+  case model
+  /// `params.json`, a NUL, the pickle of `consolidated.00.pth`, whose storages `0` and `1` have 64 bytes: as `model`.
+  case meta
+  /// Conversations, one JSON document in each line.
+  case chat
+  /// `SHA256SUMS` as well as `checklist.chk`.
+  case sums
 
   /// - Throws: `FuzzFinding`, and every error of a reader that is no `ParseFailure`.
   public func run(_ input: [UInt8]) throws {
@@ -45,7 +53,11 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .sensitivity: try DocumentTargets.sensitivity(input)
     case .importance: try GGUFTargets.importance(input)
     case .evidence: try DocumentTargets.evidence(input)
-    case .checkpoint: try CheckpointTarget.run(input)
+    case .checkpoint: try CheckpointTargets.safetensors(input)
+    case .model: try CheckpointTargets.file(input)
+    case .meta: try CheckpointTargets.meta(input)
+    case .chat: try TokenizerTargets.chat(input)
+    case .sums: try DocumentTargets.sums(input)
     }
   }
 }

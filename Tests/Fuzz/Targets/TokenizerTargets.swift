@@ -50,6 +50,20 @@ enum TokenizerTargets {
     try require(second.special.endOfText == keys.special.endOfText, "the end of text is kept")
   }
 
+  /// Each line as a conversation, rendered with Llama 3's tokens.
+  static func chat(_ input: [UInt8]) throws {
+    guard let tokenizer = try reading({ try TokenizerFile.tokenizer(small) }) else { return }
+    let format = try again("the small tokenizer has a chat format") { try ChatFormat(of: tokenizer) }
+    for line in input.split(separator: UInt8(ascii: "\n")).prefix(16) {
+      guard let messages = try reading({ try ChatMessage.conversation(parsing: Array(line)) }),
+        let rendering = try reading({ try format.render(messages, with: tokenizer) })
+      else { continue }
+      try require(
+        rendering.scored.allSatisfy { $0.lowerBound >= 1 && $0.upperBound <= rendering.ids.count },
+        "what is scored lies within the conversation, behind its first token")
+    }
+  }
+
   /// `tokenizer.json` of the 256 bytes and Llama 3's 256 special tokens.
   private static let small: [UInt8] = {
     let ranks = (0..<256).map { "\(Data([UInt8($0)]).base64EncodedString()) \($0)\n" }.joined()

@@ -28,7 +28,7 @@ enum TorchTarget {
   }
 
   /// An archive of this pickle and of two storages, `0` and `1`, of 64 bytes. No mutation would find its checksums.
-  private static func archive(_ pickle: [UInt8]) -> [UInt8] {
+  static func archive(_ pickle: [UInt8]) -> [UInt8] {
     let storage = (0..<64).map { UInt8($0) }
     let records = [("x/data.pkl", pickle), ("x/version", [0x33]), ("x/data/0", storage), ("x/data/1", storage)]
     var bytes: [UInt8] = []
