@@ -227,7 +227,7 @@ extension VerificationReport {
   private static func errorMethod(_ estimate: ClusteredEstimate) -> String {
     let freedom = Figure.count(Int(estimate.degreesOfFreedom))
     return estimate.dependence?.isSeen == true
-      ? "from their long-run variance because neighbouring windows are alike; bounds use Student's t with \(freedom) degrees of freedom"
+      ? "from their long-run variance because neighbouring windows are, or may be, alike; bounds use Student's t with \(freedom) degrees of freedom"
       : "bounds use Student's t with \(freedom) degrees of freedom"
   }
 

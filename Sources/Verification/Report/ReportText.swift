@@ -154,8 +154,10 @@ extension VerificationReport {
 
   /// What the windows' order showed, and which error follows.
   private func dependenceText(_ drift: DriftStatistics) -> String {
-    guard let correlation = drift.windowAutocorrelation else { return Figure.missing }
     let estimate = drift.lnRatio
+    guard let correlation = drift.windowAutocorrelation else {
+      return estimate.windows < WindowDependence.minimumWindows ? "too few to judge by" : Figure.missing
+    }
     let error =
       estimate.dependence?.isSeen == true
       ? "allowed for, \(Figure.fixed(estimate.degreesOfFreedom, 0)) degrees of freedom"

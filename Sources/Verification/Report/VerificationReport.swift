@@ -177,10 +177,13 @@ public struct VerificationReport: Sendable {
       warnings.append("Only \(windows) windows: the intervals rest on few independent samples.")
     }
     if let dependence = drift.lnRatio.dependence, dependence.isSeen {
+      let correlation = "lag-1 correlation \(Figure.fixed(dependence.lag1Correlation, 2))"
       warnings.append(
-        "The drift of neighbouring windows is alike (lag-1 correlation \(Figure.fixed(dependence.lag1Correlation, 2))); "
-          + "the errors allow for it, and \(Figure.fixed(max(1, dependence.varianceRatio), 1)) times as many windows are "
-          + "needed as of independent ones.")
+        dependence.isClear
+          ? "The drift of neighbouring windows is alike (\(correlation)); the errors allow for it, and "
+            + "\(Figure.fixed(max(1, dependence.varianceRatio), 1)) times as many windows are needed as of independent ones."
+          : "\(windows) windows in a row are too few to show that they are independent (\(correlation)); the errors allow for "
+            + "their being alike. More text, or windows spread over a longer one (--tokens), would narrow them.")
     }
     return warnings
   }

@@ -24,6 +24,9 @@ public struct WindowDependence: Sendable, Equatable {
   public let varianceRatio: Double
   /// Whether the error allows for dependence.
   public let isSeen: Bool
+  /// Whether it is seen as clearly as many windows would show it, and not only because few neighbours are easily taken for
+  /// alike.
+  public let isClear: Bool
 
   static let minimumWindows = 10
   /// Each test's one-sided level, and the normal quantile that belongs to it, for as many windows as show dependence.
@@ -54,9 +57,10 @@ public struct WindowDependence: Sendable, Equatable {
     let longRun = 2 / count * power / Double(waves)
     longRunDeviation = longRun.squareRoot()
     varianceRatio = longRun / (squares / (count - 1))
-    let sureness = areNeighbours ? min(1, max(0, (count - Self.few) / (Self.many - Self.few))) : 1
-    let isCorrelated = lag1Correlation + 1 / count > sureness * Self.quantile / count.squareRoot()
+    let correlation = (lag1Correlation + 1 / count) * count.squareRoot()
     let probability = Distributions.fisherCDF(varianceRatio, Double(waves), count - 1)
-    isSeen = isCorrelated || probability > 1 - Self.level
+    isClear = correlation > Self.quantile || probability > 1 - Self.level
+    let sureness = areNeighbours ? min(1, max(0, (count - Self.few) / (Self.many - Self.few))) : 1
+    isSeen = isClear || correlation > sureness * Self.quantile
   }
 }
