@@ -189,9 +189,11 @@ extension VerificationReport {
     // As an amplitude, the noise is comparable: 20 dB are a tenth.
     func noise(_ tensor: TensorError) -> Double { pow(10, -tensor.sqnrDecibels / 20) }
     let top = worst.first.map(noise) ?? 1
+    let isMixed = Set(noisy.map(\.storage)).count > 1
     return worst.map { tensor in
       [
-        "name": Self.plain(tensor.name), "value": Figure.fixed(tensor.sqnrDecibels, 1) + " dB",
+        "name": Self.plain(tensor.name) + (isMixed ? tensor.storage.map { ", \(Self.plain($0))" } ?? "" : ""),
+        "value": Figure.fixed(tensor.sqnrDecibels, 1) + " dB",
         "noise": Figure.significant(noise(tensor) * 100, 3) + " %",
         "width": Figure.fixed(min(100, max(0, noise(tensor) / top * 100)), 1),
       ]
