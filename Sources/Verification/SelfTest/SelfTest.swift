@@ -51,16 +51,29 @@ public struct SelfTest: Sendable {
     let weights = try CheckpointWeights(model, threads: threads)
     let windows = try windows()
     let faults = PlantedFault.all(in: model)
-    let steps = UInt64((faults.count + 1) * (model.configuration.layerCount + 1))
     let run = SelfTestRun(self, weights, windows, check: check)
-    func report(_ number: Int) -> @Sendable (UInt64, UInt64) -> Void {
-      let before = UInt64(number) * steps / UInt64(faults.count + 1)
-      return { done, _ in progress(before + done, steps) }
+    // The model and all candidates that read its windows go through the layers together; a shifted one has windows of its own.
+    let together = faults.filter { $0.beginOfText == .once }
+    let steps = (model: UInt64(model.configuration.layerCount + 1), all: UInt64(faults.count + 2))
+    func report(_ first: Int, _ models: Int) -> @Sendable (UInt64, UInt64) -> Void {
+      { done, of in
+        progress(
+          UInt64(first) * steps.model + UInt64(models) * steps.model * done / max(of, 1), steps.all * steps.model)
+      }
     }
-    let same = try run.score(weights, progress: report(0))
+    var scorings = try run.score(together, progress: report(0, together.count + 2))
+    let same = scorings.removeFirst()
+    var scored = Dictionary(uniqueKeysWithValues: zip(together.map(\.name), scorings))
+    scorings = []
     var findings: [SelfTestResult.Finding] = []
-    for (number, fault) in faults.enumerated() {
-      findings.append(try run.judge(fault, same: same, progress: report(number + 1)))
+    var finished = together.count + 2
+    for fault in faults {
+      if let scoring = scored.removeValue(forKey: fault.name) {
+        findings.append(try run.judge(fault, scoring))
+      } else {
+        findings.append(try run.judge(shifted: fault, same: same, progress: report(finished, 1)))
+        finished += 1
+      }
     }
     let elapsed = started.duration(to: .now)
     return SelfTestResult(

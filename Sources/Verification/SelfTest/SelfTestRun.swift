@@ -24,44 +24,53 @@ struct SelfTestRun {
     self.check = check
   }
 
-  /// The model and a candidate side by side on the model's windows.
+  /// The model beside itself and beside a candidate with each of the faults, on the model's windows.
   func score(
-    _ candidate: any ModelWeights, progress: @escaping @Sendable (UInt64, UInt64) -> Void
-  ) throws -> TokenScoring {
-    try score(weights, candidate, windows.windows, windows.scored, progress)
+    _ faults: [PlantedFault], progress: @escaping @Sendable (UInt64, UInt64) -> Void
+  ) throws -> [TokenScoring] {
+    let candidates: [any ModelWeights] = [weights] + faults.map { FaultyWeights(weights, $0) }
+    return try score(candidates, windows.windows, windows.scored, progress)
   }
 
+  /// The model beside candidates, or alone.
   private func score(
-    _ base: any ModelWeights, _ candidate: (any ModelWeights)?, _ windows: [[Int32]], _ scored: [[Range<Int>]],
+    _ candidates: [any ModelWeights], _ windows: [[Int32]], _ scored: [[Range<Int>]],
     _ progress: @escaping @Sendable (UInt64, UInt64) -> Void
-  ) throws -> TokenScoring {
+  ) throws -> [TokenScoring] {
     let settings = ForwardSettings(threads: test.threads, compute: test.compute, checkCancellation: check)
     let plan = try ForwardPlan(
-      [base] + (candidate.map { [$0] } ?? []), settings: settings, windows: windows, maximumMemory: test.maximumMemory)
-    let scorer = try LockstepScorer(base: base, candidate: candidate, settings: plan.settings)
-    var scoring = TokenScoring()
+      [weights] + candidates, settings: settings, windows: windows, maximumMemory: test.maximumMemory)
+    let scorer = try LockstepScorer(base: weights, candidates: candidates, settings: plan.settings)
+    var scorings = Array(repeating: TokenScoring(), count: max(1, candidates.count))
     for (number, group) in plan.groups.enumerated() {
       let count = plan.groups.count
       try scorer.score(
-        Array(windows[group]), scored: Array(scored[group]), into: &scoring,
-        progress: { done, all in progress(UInt64((number * all + done) / count), UInt64(all)) })
+        Array(windows[group]), scored: Array(scored[group]), into: &scorings,
+        progress: { done, all in progress(UInt64(number * all + done), UInt64(count * all)) })
     }
-    return scoring
+    return scorings
   }
 
-  /// Plants a fault and asks every detector.
+  /// Asks every detector about a fault whose candidate was scored beside the model.
+  func judge(_ fault: PlantedFault, _ scoring: TokenScoring) throws -> SelfTestResult.Finding {
+    try finding(fault, compared(scoring))
+  }
+
+  /// The same of a fault in the windows' begin.
   /// - Parameter same: the model against itself.
   func judge(
-    _ fault: PlantedFault, same: TokenScoring, progress: @escaping @Sendable (UInt64, UInt64) -> Void
+    shifted fault: PlantedFault, same: TokenScoring, progress: @escaping @Sendable (UInt64, UInt64) -> Void
   ) throws -> SelfTestResult.Finding {
-    let faulty = FaultyWeights(weights, fault)
+    try finding(fault, shifted(fault, same, progress))
+  }
+
+  private func finding(_ fault: PlantedFault, _ scores: Compared) throws -> SelfTestResult.Finding {
     var detections: [SelfTestResult.Detection] = []
-    if let refusal = try refusal(of: faulty, fault) { detections.append(.init(.integrity, refusal)) }
+    if let refusal = try refusal(of: FaultyWeights(weights, fault), fault) {
+      detections.append(.init(.integrity, refusal))
+    }
     let differences = Structure.differences(weights.configuration, fault.configuration).map(\.sentence)
     if !differences.isEmpty { detections.append(.init(.structure, differences.joined(separator: ", "))) }
-    let scores =
-      fault.beginOfText == .once
-      ? try compared(score(faulty, progress: progress)) : try shifted(fault, same, progress)
     detections += self.detections(scores)
     return SelfTestResult.Finding(
       fault: fault.name, detail: fault.detail, detections: detections, lnRatio: scores.lnRatio.mean,
@@ -120,7 +129,7 @@ struct SelfTestRun {
     let isMissing = fault.beginOfText == .missing
     let changed = windows.windows.map { isMissing ? Array($0.dropFirst()) : [$0[0]] + $0 }
     let scored = changed.map { [(isMissing ? 1 : 2)..<max($0.count, isMissing ? 1 : 2)] }
-    let theirs = try score(weights, nil, changed, scored, progress)
+    let theirs = try score([], changed, scored, progress)[0]
     var (drift, parts): ([Double], [ScoredWindow]) = ([], [])
     var (own, other) = (0, 0)
     for (index, window) in zip(windows.indices, windows.windows) {
