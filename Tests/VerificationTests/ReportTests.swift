@@ -229,6 +229,17 @@ import Verification
     #expect(Comparison([all[0], open]).verdict == .inconclusive && Comparison([open, all[1]]).verdict == .fail)
   }
 
+  @Test("where the first failed before its scores, the tokens are those of one that was scored")
+  func stopped() throws {
+    var subject = Sample.subject()
+    subject.prior = [PriorGate.integrity.gate(problems: ["index-total: the index lies"])]
+    let failed = VerificationResult(
+      report: VerificationReport(stopped: subject), scores: TokenScores(hasCandidate: true))
+    let document = try JSONValue(parsing: Comparison([failed, Self.results()[0]]).jsonText)
+    #expect(document["tokens"]?["scored"] == 165 && document["verdict"] == "fail")
+    #expect(try JSONValue(parsing: Comparison([failed]).jsonText)["tokens"]?["scored"] == 0)
+  }
+
   @Test("each candidate's members are those of a report of its own; what is common stands once")
   func json() throws {
     let results = Self.results()

@@ -52,8 +52,9 @@ public struct Comparison: Sendable {
     return [.fail, .inconclusive, .pass].first { verdicts.contains($0) } ?? .none
   }
 
-  /// What all reports share: base, policy, text, run.
-  var first: VerificationReport { entries[0].report }
+  /// Of the first candidate that was scored: base, policy, text and run, which all share. One that failed before knows no
+  /// tokens.
+  var first: VerificationReport { (entries.first { $0.report.tokens > 0 } ?? entries[0]).report }
 
   var headline: String {
     let passed = entries.count { $0.report.verdict == .pass }
