@@ -31,7 +31,7 @@ package enum PriorGate: String, CaseIterable, Sendable {
   }
 
   /// The gate with what was found against it.
-  func gate(problems: [String], note: String? = nil) -> Gate {
+  package func gate(problems: [String], note: String? = nil) -> Gate {
     let shown =
       problems.prefix(3).joined(separator: "; ") + (problems.count > 3 ? "; and \(problems.count - 3) more" : "")
     return Gate(
