@@ -26,7 +26,8 @@ public final class ReadableFile: Sendable {
 
   /// Opens a regular file; symbolic links are followed.
   public init(path: String) throws(FileFailure) {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // A pipe that nobody writes to is refused below, not waited for.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw FileFailure(path: path, operation: "open", errno: errno) }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else {

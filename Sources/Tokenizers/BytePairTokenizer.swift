@@ -99,15 +99,28 @@ public struct BytePairTokenizer: Tokenizer {
     model.tokens.bytes(of: id).map { Array($0) } ?? special(id).map { Array($0.text.utf8) }
   }
 
+  /// Tokens that the rules which the vocabulary implies lead to, but none of the listed ones makes: a list that lost some.
+  /// Words are then cut into smaller tokens than the model was trained on.
+  public var lostTokens: [Int32] {
+    let made = model.merges.makes(below: model.tokens.idLimit)
+    let unmade = (0..<Int32(model.tokens.idLimit)).filter {
+      !made[Int($0)] && model.tokens.bytes(of: $0)?.count ?? 0 > 1
+    }
+    // Where the implied rules are too many to be listed, no list has lost any.
+    guard !unmade.isEmpty, let implied = try? MergeTable(impliedBy: model.tokens) else { return [] }
+    let whole = BytePairModel(
+      tokens: model.tokens, merges: implied, takesWholePieces: model.takesWholePieces, byteTokens: model.byteTokens)
+    return unmade.filter { whole.lastMerge(of: $0) != nil }
+  }
+
   /// Little-endian throughout: the name of the scheme and the split pattern, each as a UInt32 length and UTF-8; a byte
   /// 1 if whole pieces are taken; then a record per id in use, ascending: UInt32 id, UInt32 length, bytes (special
   /// tokens: length 0xFFFFFFFF and no bytes); UInt32 0xFFFFFFFF; the id of the begin-of-text token, or 0xFFFFFFFF.
   /// Merge rules follow, as triples of UInt32 (left, right, result), only if they are not in the order of the ids
-  /// they make.
+  /// they make; then each of `lostTokens` as (id, 0xFFFFFFFF, 0xFFFFFFFF).
   ///
   /// Rules in that order are taken for those that the vocabulary implies, even when a `tokenizer.json` lists fewer, as
-  /// trained tokenizers do: otherwise the two forms of one tokenizer would never be equal. A list so incomplete that
-  /// ids differ is not noticed here.
+  /// trained tokenizers do, one for each token: otherwise the two forms of one tokenizer would never be equal.
   public var canonicalForm: [UInt8] {
     var form: [UInt8] = []
     func append(_ value: UInt32) {
@@ -134,6 +147,11 @@ public struct BytePairTokenizer: Tokenizer {
       append(UInt32(merge.left))
       append(UInt32(merge.right))
       append(UInt32(merge.result))
+    }
+    for id in lostTokens {
+      append(UInt32(id))
+      append(.max)
+      append(.max)
     }
     return form
   }

@@ -75,6 +75,49 @@ struct IntakeTests {
     }
   }
 
+  @Test("names that no file can have, and lists that may not be read, are findings")
+  func oddLists() throws {
+    try write("\(Self.sums.weights)  \(String(repeating: "x", count: 300))\n", "SHA256SUMS")
+    #expect(try refusal().contains("no file can have") && lint() == [.unreadableChecksums])
+    try FileManager.default.removeItem(at: model.file("SHA256SUMS"))
+    #expect(try lint() == [])
+  }
+
+  /// Pieces of a set, whichever of them is named, a file beside `SHA256SUMS`, and a directory whose file has a list of its own.
+  @Test("sums of a set of GGUF files are found by any way to name it")
+  func sets() throws {
+    let set = model.beside("set")
+    try convert(model.path, to: set, ConversionOptions(layout: .gguf, maximumShardTensors: 8))
+    let pieces = try FileManager.default.contentsOfDirectory(atPath: set).filter { $0.hasSuffix(".gguf") }.sorted()
+    try #require(pieces.count > 1)
+    let (first, last) = (set + "/" + pieces[0], URL(filePath: set + "/" + pieces[pieces.count - 1]))
+    func codes(_ path: String) throws -> [LintCode] {
+      try LintReport(ofCheckpointAt: path, readsValues: true, threads: 2).findings.map(\.code)
+    }
+    #expect(try !codes(first).contains(.wrongChecksum))
+    var bytes = try Fixtures.bytes(last)
+    bytes[bytes.count - 40] ^= 1
+    try Data(bytes).write(to: last)
+    for path in [set, first] {
+      #expect(try codes(path).contains(.wrongChecksum), "\(path)")
+      let failure = #expect(throws: ParseFailure.self) {
+        try convert(path, to: model.beside("again"), ConversionOptions(layout: .huggingFace))
+      }
+      #expect(failure?.description.contains("SHA256SUMS") == true, "\(path): \(failure?.description ?? "")")
+    }
+    let single = model.beside("one.gguf")
+    try convert(model.path, to: single, ConversionOptions(layout: .gguf))
+    let folder = model.beside("folder")
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+    for name in ["one.gguf", "one.gguf.sha256"] {
+      try FileManager.default.moveItem(atPath: model.beside(name), toPath: folder + "/" + name)
+    }
+    bytes = try Fixtures.bytes(URL(filePath: folder + "/one.gguf"))
+    bytes[bytes.count - 40] ^= 1
+    try Data(bytes).write(to: URL(filePath: folder + "/one.gguf"))
+    for path in [folder, folder + "/one.gguf"] { #expect(try codes(path).contains(.wrongChecksum), "\(path)") }
+  }
+
   @Test("MD5 of checklist.chk, beside a Hugging Face directory too")
   func md5() throws {
     try write("\(Self.sums.md5)  config.json\n", "checklist.chk")

@@ -80,6 +80,7 @@ extension ServingEstimate {
   private var answer: String {
     let fitting = fittingSizes ?? []
     guard let smallest = fitting.first else {
+      if possible.isEmpty, let obstacle = sizes.compactMap(\.obstacle).first { return "no: \(obstacle)" }
       let asked =
         request.tensorParallel.map { "on \($0) GPU\($0 == 1 ? "" : "s")" }
         ?? "on up to \(sizes.last?.tensorParallel ?? 1) GPUs"

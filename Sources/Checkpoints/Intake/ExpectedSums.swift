@@ -27,16 +27,17 @@ public struct ExpectedSums: Sendable {
   /// - Parameters:
   ///   - directory: where files and lists are.
   ///   - names: the files that sums are wanted of, names in the directory.
-  ///   - isSingleFile: one file among others: only its own list counts.
+  ///   - isSingleFile: one file among others, or the pieces of one: what else lists name is not missed.
   public init(in directory: String, names: [String], isSingleFile: Bool) throws {
-    let lists: [(name: String, kind: FileSum.Kind)] =
-      isSingleFile
-      ? names.map { ($0 + ".sha256", .sha256) } : [(Self.listName, .sha256), (Checklist.fileName, .md5)]
+    let own = names.filter { $0.hasSuffix(".gguf") }.map { ($0 + ".sha256", FileSum.Kind.sha256) }
+    let lists: [(name: String, kind: FileSum.Kind)] = [(Self.listName, .sha256), (Checklist.fileName, .md5)] + own
     for list in lists where try FileSystem.kind(of: directory + "/" + list.name) == .file {
       do {
         try read(list.name, list.kind, directory, Set(names), isSingleFile)
       } catch let failure as ParseFailure {
         failures.append(failure.in(file: directory + "/" + list.name))
+      } catch let failure as FileFailure {
+        failures.append(ParseFailure("it cannot be read: \(failure.detail)", file: directory + "/" + list.name))
       }
     }
     for name in names { sums += Self.cached(directory + "/" + name, name) }
@@ -62,6 +63,10 @@ public struct ExpectedSums: Sendable {
       let (sum, written) = try SumLine.parts(of: line, number: number + 1, kind)
       let name = written.hasPrefix("./") ? written.dropFirst(2) : written
       guard !name.isEmpty else { throw SumLine.failure(number + 1, kind) }
+      // No file has such a name; looking it up would be an error of another kind.
+      guard name.utf8.count <= 4096, name.split(separator: "/").allSatisfy({ $0.utf8.count <= 255 }) else {
+        throw ParseFailure("line \(number + 1) has a name of \(name.utf8.count) bytes, which no file can have")
+      }
       // A list must not lead out of its directory.
       guard !name.hasPrefix("/"), !name.split(separator: "/").contains(".."), !name.utf8.contains(0) else {
         throw ParseFailure("line \(number + 1) names \(name.prefix(80)), which is outside of the directory")

@@ -72,6 +72,7 @@ public enum LintCode: String, Sendable, CaseIterable {
   case tokenizerUnread = "tokenizer"
   case tokenizersDiffer = "tokenizers-differ"
   case vocabularySize = "vocabulary-size"
+  case mergesMissing = "merges-missing"
   case specialIDs = "special-ids"
   case beginOfText = "begin-of-text"
   case endOfText = "end-of-text"
@@ -115,7 +116,7 @@ public enum LintCode: String, Sendable, CaseIterable {
   public var concernsIntegrity: Bool {
     switch self {
     case .ropeUnreadable, .ropeDisagreement, .ropeScalingMissing, .ropeBaseLost, .ropeBaseUnusual, .noTokenizer,
-      .tokenizerUnread, .tokenizersDiffer, .vocabularySize, .specialIDs, .beginOfText, .endOfText,
+      .tokenizerUnread, .tokenizersDiffer, .vocabularySize, .mergesMissing, .specialIDs, .beginOfText, .endOfText,
       .generationConfiguration, .preTokenizerMissing, .preTokenizerWrong, .chatTemplatesDiffer, .chatTemplateTokens:
       false
     default: true
@@ -197,6 +198,8 @@ public enum LintCode: String, Sendable, CaseIterable {
     case .tokenizerUnread: "compare the file with the original; it may be of a kind that this version does not read"
     case .tokenizersDiffer: "keep the tokenizer that the model was trained with"
     case .vocabularySize: "resize the embedding, or use the tokenizer that belongs to the model"
+    case .mergesMissing:
+      "take the merge rules from the model's original tokenizer; without them words are cut otherwise"
     case .specialIDs: "correct the ids by the model's original configuration"
     case .beginOfText, .endOfText, .generationConfiguration:
       "make the files agree; readers differ in which they believe"

@@ -5,7 +5,8 @@ enum LintSums {
   /// - Parameter reads: also take the sums; else only look whether all listed files are there.
   static func check(_ subject: LintSubject, reads: Bool, threads: Int, _ findings: inout [LintFinding]) throws {
     let isFile = subject.directory != subject.path
-    let names = try subject.names.sorted().filter {
+    // A file that is one of a set stands for all of them.
+    let names = try (isFile ? subject.names.union(subject.files.map(\.name)) : subject.names).sorted().filter {
       try FileSystem.kind(of: subject.directory + "/" + $0) == .file
     }
     let expected = try ExpectedSums(in: subject.directory, names: names, isSingleFile: isFile)

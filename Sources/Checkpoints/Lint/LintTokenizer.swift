@@ -8,6 +8,7 @@ internal import Tokenizers
 enum LintTokenizer {
   static func check(_ subject: LintSubject, _ findings: inout [LintFinding]) {
     checkPreTokenizer(subject, &findings)
+    checkDocuments(subject, &findings)
     guard let configuration = subject.configuration else { return }
     checkIDs(configuration, subject, &findings)
     guard let shell = subject.shell() else { return }
@@ -19,11 +20,16 @@ enum LintTokenizer {
       }
       tokenizer = read
     } catch {
+      // One that is only too large is told by its size.
+      if let read = try? shell.withRows(1 << 24).tokenizer(), read.vocabularySize > configuration.vocabularySize {
+        return checkSize(read, configuration, subject, &findings)
+      }
       let isTold = findings.contains { $0.code == .preTokenizerMissing || $0.code == .preTokenizerWrong }
       if !isTold { findings.append(LintFinding(.tokenizerUnread, any: error, file: subject.path)) }
       return
     }
     checkSize(tokenizer, configuration, subject, &findings)
+    checkMerges(tokenizer, subject, &findings)
     checkSpecial(tokenizer, configuration, subject, &findings)
     checkForms(shell, configuration, &findings)
     checkTemplates(shell, tokenizer, subject, &findings)
@@ -42,6 +48,35 @@ enum LintTokenizer {
       LintFinding(
         .vocabularySize, "the tokenizer has \(tokens) tokens, the embedding \(rows) rows", found: "\(tokens) tokens",
         expected: "\(rows)"))
+  }
+
+  /// Lists of merges that a tool has cut. One in a thousand may be missing: recipes differ in rules that hardly matter.
+  private static func checkMerges(
+    _ tokenizer: any Tokenizer, _ subject: LintSubject, _ findings: inout [LintFinding]
+  ) {
+    guard let pairs = tokenizer as? BytePairTokenizer else { return }
+    let lost = pairs.lostTokens
+    guard lost.count * 1000 > pairs.vocabularySize, let first = lost.first else { return }
+    let text = String(decoding: pairs.bytes(of: first) ?? [], as: UTF8.self)
+    findings.append(
+      LintFinding(
+        .mergesMissing,
+        "no merge rule makes \(lost.count) tokens such as \(first), \"\(text.prefix(40))\", which the others lead to",
+        found: "\(pairs.mergeCount) rules", expected: "a rule for each token"))
+  }
+
+  /// Documents beside a tokenizer that are none: transformers reads them all.
+  private static func checkDocuments(_ subject: LintSubject, _ findings: inout [LintFinding]) {
+    guard subject.kind == .huggingFace || subject.kind == .meta else { return }
+    for name in ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"]
+    where subject.names.contains(name) {
+      let path = subject.directory + "/" + name
+      do {
+        _ = try JSONValue(parsing: try ReadableFile.contents(of: path, limit: LayoutRecognition.configurationLimit))
+      } catch {
+        findings.append(LintFinding(.configurationUnreadable, any: error, file: path))
+      }
+    }
   }
 
   /// Ids that no row of the embedding has.
@@ -149,8 +184,14 @@ enum LintTokenizer {
   ) {
     let digests = Checkpoint.tokenizerNames.compactMap { name -> String? in
       guard let file = shell.sidecars.first(where: { $0.name == name }) else { return nil }
-      return shell.with(sidecars: shell.sidecars.filter { !Checkpoint.tokenizerNames.contains($0.name) } + [file])
-        .readableTokenizerDigest()
+      let alone = shell.with(sidecars: shell.sidecars.filter { !Checkpoint.tokenizerNames.contains($0.name) } + [file])
+      do {
+        return try alone.tokenizer().map { SHA256Sum.hexadecimal(of: $0.canonicalForm) }
+      } catch {
+        // The other form was read; a reader that prefers this one meets it all the same.
+        findings.append(LintFinding(.tokenizerUnread, any: error, file: file.path))
+        return nil
+      }
     }
     guard digests.count == 2, digests[0] != digests[1] else { return }
     let names = Checkpoint.tokenizerNames
@@ -234,8 +275,13 @@ extension Checkpoint {
       directory: directory)
   }
 
-  /// The digest of a tokenizer that is understood; nil for others.
-  fileprivate func readableTokenizerDigest() -> String? {
-    (try? tokenizer()).flatMap { $0 }.map { SHA256Sum.hexadecimal(of: $0.canonicalForm) }
+  /// The same with more rows for tokens than it has.
+  fileprivate func withRows(_ count: Int) -> Checkpoint {
+    var larger = configuration
+    larger.vocabularySize = count
+    return Checkpoint(
+      path: path, layout: layout, configuration: larger, configurationDocument: configurationDocument,
+      quantization: nil, tensors: [], census: census, sidecars: sidecars, leftBehind: [], inputFiles: [], notes: [],
+      directory: directory)
   }
 }

@@ -46,6 +46,16 @@ struct MergeTable: Sendable {
     return true
   }
 
+  /// Whether a rule makes the id, for each below `limit`.
+  func makes(below limit: Int) -> [Bool] {
+    var made = [Bool](repeating: false, count: limit)
+    for slot in stride(from: 0, to: slots.count, by: 2) where slots[slot] != UInt64.max {
+      let id = Int(Self.result(of: slots[slot + 1]))
+      if made.indices.contains(id) { made[id] = true }
+    }
+    return made
+  }
+
   @inline(__always)
   subscript(left: Int32, right: Int32) -> MergeRule {
     let key = key(left, right)

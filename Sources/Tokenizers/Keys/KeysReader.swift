@@ -8,7 +8,14 @@ extension BytePairTokenizer {
   /// - Throws: `ParseFailure` that names the key: a model or split other than Llama 3's, lists of different lengths,
   ///   doubled texts, texts that are not of the byte alphabet, rules of unknown tokens, ids out of range, limits of
   ///   `TokenizerLimits` exceeded.
-  public init(_ keys: TokenizerKeys) throws(ParseFailure) { try self.init(VocabularyParts(keys)) }
+  public init(_ keys: TokenizerKeys) throws(ParseFailure) {
+    try self.init(VocabularyParts(keys))
+    guard keys.merges.count > 0 || lostTokens.isEmpty else {
+      throw ParseFailure(
+        "there are tokens of several bytes, but no merge rules", item: TokenizerKeys.mergesKey,
+        advice: "llama.cpp refuses such a file too: convert it again")
+    }
+  }
 }
 
 extension VocabularyParts {

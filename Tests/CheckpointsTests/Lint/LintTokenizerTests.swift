@@ -37,6 +37,37 @@ import Testing
     #expect(found == [.tokenizersDiffer])
   }
 
+  /// Digests told nothing of it once, and neither did a self-check.
+  @Test func lostMerges() throws {
+    func cut(_ keep: Int) throws -> [LintCode] {
+      try codes { model in
+        model.files.removeAll { $0.name == "tokenizer.model" }
+        let index = try #require(model.files.firstIndex { $0.name == "tokenizer.json" })
+        var document = try #require(
+          try JSONSerialization.jsonObject(with: Data(model.files[index].bytes)) as? [String: Any])
+        var inner = try #require(document["model"] as? [String: Any])
+        inner["merges"] = Array(try #require(inner["merges"] as? [Any]).prefix(keep))
+        document["model"] = inner
+        model.files[index].bytes = Array(try JSONSerialization.data(withJSONObject: document))
+      }
+    }
+    #expect(try cut(.max) == [])
+    #expect(try cut(0) == [.mergesMissing] && cut(700) == [.mergesMissing])
+  }
+
+  @Test func tooManyTokens() throws {
+    let found = try codes { model in
+      model.files.removeAll { $0.name == "tokenizer.model" }
+      try replace("tokenizer.json", in: &model) { $0 = $0.replacing("\"id\": 2047", with: "\"id\": 2100") }
+    }
+    #expect(found == [.vocabularySize])
+  }
+
+  @Test func brokenForms() throws {
+    #expect(try codes { try replace("tokenizer.model", in: &$0) { $0 = "" } } == [.tokenizerUnread])
+    #expect(try codes { try replace("tokenizer_config.json", in: &$0) { $0 = "{" } } == [.configurationUnreadable])
+  }
+
   @Test func chatTemplates() throws {
     let template = "{{ '<|start_header_id|>' }}{{ '<|eot_id|>' }}"
     #expect(try codes { $0.files.append(("chat_template.jinja", Array(template.utf8))) } == [])
