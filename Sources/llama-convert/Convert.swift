@@ -134,6 +134,7 @@ struct Convert: ParsableCommand {
     try console.run {
       let interruption = Interruption()
       interruption.listen()
+      try checkGate()
       let plan = try plan(console, interruption)
       if dryRun {
         try plan.preflight()
@@ -155,6 +156,7 @@ struct Convert: ParsableCommand {
   func finish(parts: Int, _ console: Console) throws {
     let interruption = Interruption()
     interruption.listen()
+    try checkGate()
     let plan = try plan(console, interruption)
     let journal = work.journal(console)
     if try isPublished(plan, journal, console) { return }
@@ -244,15 +246,47 @@ struct Convert: ParsableCommand {
     let record: ConversionRecord
     do {
       let check = try SelfCheck(run, interruption: interruption) { line.update("check", done: $0, total: $1) }
-      let verdict = try judge(run.plan.input, staged: run.staging.path, interruption, line, console)
+      let verdict = try gate(run, interruption, line, console)
       record = try ConversionRecord(run, check, verification: verdict)
       try interruption.check()
       try record.publish(replacing: force)
       try afterwards()
+    } catch let undecided as Undecided {
+      throw undecided.error
     } catch {
       throw run.end(after: error)
     }
     try console.result(shared.json ? record.document.serialized() : record.summary)
+  }
+
+  /// The gate came to no verdict, and the work waits for one.
+  private struct Undecided: Error {
+    let error: any Error
+  }
+
+  /// What `--verify` found. A candidate that failed is removed; all else leaves what was made for the next time.
+  private func gate(
+    _ run: ConversionRun, _ interruption: Interruption, _ line: ProgressLine, _ console: Console
+  ) throws -> ConversionRecord.Verification? {
+    do {
+      return try judge(run.plan.input, staged: run.staging.path, interruption, line, console)
+    } catch let carrier as ExitCodeCarrier where carrier.status == .gateFailed {
+      throw carrier
+    } catch {
+      let paused = run.pause(after: error)
+      line.finish()
+      if let advice = paused.advice { console.error(advice) }
+      throw Undecided(error: paused.error)
+    }
+  }
+
+  /// Policy and text of `--verify`, before hours of work and not after.
+  private func checkGate() throws {
+    guard let verify else { return }
+    _ = try Policy(argument: policyName)
+    guard try ReadableFile(path: verify).byteCount > 0 else {
+      throw ParseFailure("the text is empty", file: verify, advice: "--verify needs a text to judge on")
+    }
   }
 
   /// What `--verify` found, for the record; nil without it.

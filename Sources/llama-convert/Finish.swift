@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import ByteIO
+internal import Checkpoints
 internal import CommandLineSupport
 internal import Conversion
 internal import Verification
@@ -55,12 +56,24 @@ struct Finish: ParsableCommand {
     return command
   }
 
+  /// No part is there: either the first has not begun yet, or all is done.
   private func tellPublished(_ console: Console) throws {
     try SharedWork.tidy(output)
     guard let record = try ConversionRecord.publishedRecord(of: output) else {
-      throw FileFailure(
-        path: output, operation: "finish", kind: .missing, detail: "neither parts of it nor the output itself are there"
+      throw ConversionFailure(.unfinished, "\(output): no part has been begun; run llama-convert --part first")
+    }
+    // The output may be the one that is to be replaced.
+    guard !force else {
+      throw ConversionFailure(
+        .unfinished,
+        "\(output): no part has been begun; the output that is there may be an older one (without --force it counts as done)"
       )
+    }
+    // Files that are gone or cut short are no output.
+    _ = try Checkpoint(path: output)
+    if verify != nil, try JSONValue(parsing: record)["verification"] == nil {
+      throw UsageFailure(
+        "\(output): it is published already, and was never judged (its record has no verification); run llama-verify")
     }
     try console.result(shared.json ? record : "published   \(output) already\n")
   }

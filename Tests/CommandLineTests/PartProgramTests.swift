@@ -20,7 +20,8 @@ struct PartProgramTests {
   func parts() throws {
     #expect(try run(.convert, "--to", "fp8", model.path, model.beside("calm")).status == 0)
     let nothing = try run(.convert, "finish", out)
-    #expect(nothing.status == 66 && nothing.messages.count == 1, "\(nothing.stderr)")
+    // Both jobs of a pipeline may begin together.
+    #expect(nothing.status == 75 && nothing.messages.count == 1, "\(nothing.stderr)")
 
     let first = try run(.convert, "--to", "fp8", "--part", "0/3", "--json", model.path, out)
     #expect(first.status == 0, "\(first.stderr)")
@@ -62,6 +63,53 @@ struct PartProgramTests {
     #expect(try run(.convert, "finish", out).status == 0)
     #expect(try run(.convert, "--to", "fp8", model.path, model.beside("calm")).status == 0)
     #expect(try contents(ofDirectory: out) == contents(ofDirectory: model.beside("calm")))
+  }
+
+  @Test(
+    "What is wrong with the gate is told before the work, and what it cannot decide leaves the parts for the next time")
+  func undecided() throws {
+    let tiny = Fixtures.bundled("tiny").path
+    for index in 0...1 { #expect(try run(.convert, "--to", "fp8", "--part", "\(index)/2", tiny, out).status == 0) }
+    let short = model.beside("short.txt")
+    try Data(Data(contentsOf: URL(filePath: evaluationText)).prefix(600)).write(to: URL(filePath: short))
+    for (options, status) in [
+      (["--verify", "/nonexistent"], 66), (["--verify", evaluationText, "--policy", "nosuch"], 66),
+      (["--verify", evaluationText, "--max-memory", "45MiB"], 64), (["--verify", short], 2),
+    ] as [([String], Int32)] {
+      let outcome = try run(.convert, ["finish", out] + options)
+      #expect(outcome.status == status, "\(options): \(outcome.status) \(outcome.stderr)")
+      #expect(try Set(names).isSuperset(of: ["out.journal", "out.partial"]), "\(options): \(outcome.stderr)")
+    }
+    let done = try run(.convert, "finish", out, "--verify", evaluationText)
+    #expect(done.status == 0, "\(done.stderr)")
+    #expect(try names == ["model", "out", "short.txt"])
+    #expect(try run(.convert, "finish", out, "--verify", evaluationText).stdout.contains("already"))
+  }
+
+  @Test("An output that was never judged, that lost a file, or that is to be replaced is not called done")
+  func notDone() throws {
+    #expect(try run(.convert, "--to", "fp8", model.path, out).status == 0)
+    let unjudged = try run(.convert, "finish", "--verify", evaluationText, out)
+    #expect(unjudged.status == 64 && unjudged.stderr.contains("never judged"), "\(unjudged.stderr)")
+    let older = try run(.convert, "finish", "--force", out)
+    #expect(older.status == 75 && older.stderr.contains("older"), "\(older.stderr)")
+    #expect(try run(.convert, "finish", out).status == 0)
+    try FileManager.default.removeItem(atPath: out + "/model.safetensors")
+    #expect(try run(.convert, "finish", out).status != 0)
+  }
+
+  @Test("A directory of somebody else's that is called like a journal keeps its files")
+  func foreignJournal() throws {
+    let folder = out + ".journal"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+    for name in ["part-1-of-my-diary.txt", "tiles.old"] {
+      let file = URL(filePath: folder + "/" + name)
+      try Data("mine".utf8).write(to: file)
+      let outcome = try run(.convert, "--to", "fp8", model.path, out)
+      #expect(outcome.status == 73 && outcome.stderr.contains(name), "\(outcome.stderr)")
+      #expect(try Fixtures.bytes(file) == Array("mine".utf8))
+      try FileManager.default.removeItem(at: file)
+    }
   }
 
   @Test("finish --force replaces; finish of one process's work is refused")

@@ -38,16 +38,31 @@ struct JournalDirectory: Sendable {
   }
 
   func check() throws(FileFailure) {
-    let own = [Self.planName, Self.publicationName, Self.lockName, Self.tilesName]
-    for name in try FileSystem.names(in: path)
-    // NFS calls files so that were removed while they were open.
-    where !name.hasPrefix(".nfs") && !own.contains(name) && !own.contains(where: { name.hasPrefix($0 + ".") })
-      && !name.hasPrefix(Self.partPrefix)
-    {
+    for name in try FileSystem.names(in: path) where !Self.isOwn(name) {
       throw FileFailure(
         path: path, operation: "keep the journal of the work", kind: .exists,
         detail: "the directory holds other files, such as \(name)")
     }
+  }
+
+  /// Whether this program calls a file so; else it is somebody's, and not to be removed.
+  private static func isOwn(_ name: String) -> Bool {
+    // NFS calls files so that were removed while they were open.
+    if name.hasPrefix(".nfs") { return true }
+    let documents = [planName, publicationName, lockName, tilesName]
+    if documents.contains(name) { return true }
+    // What is written before it is renamed has a number behind its name.
+    func isTemporary(_ name: Substring, of document: String) -> Bool {
+      guard name.hasPrefix(document + ".") else { return false }
+      let end = name.dropFirst(document.count + 1)
+      return UInt64(end.hasSuffix(".partial") ? end.dropLast(8) : end) != nil
+    }
+    if documents.contains(where: { isTemporary(name[...], of: $0) }) { return true }
+    guard name.hasPrefix(partPrefix), let dot = name.firstIndex(of: ".") else { return false }
+    let numbers = name[..<dot].dropFirst(partPrefix.count).split(separator: "-", omittingEmptySubsequences: false)
+    let kind = name[name.index(after: dot)...]
+    return numbers.count == 3 && numbers[1] == "of" && Int(numbers[0]) != nil && Int(numbers[2]) != nil
+      && ["lock", "tiles"].contains { kind == $0 || isTemporary(kind, of: $0) }
   }
 
   func lockPath(_ part: WorkPart?) -> String { path + "/" + (part.map { Self.name($0) + ".lock" } ?? Self.lockName) }

@@ -132,10 +132,13 @@ final class Workspace: Sendable {
     return advised
   }
 
+  /// What to say of work that stays whatever ended it.
+  var advice: String {
+    "what is done is kept, the same command goes on with it (or remove \(staging.path) and \(journal.path))"
+  }
+
   /// The error with what to do next; nil for one that a later run would meet again.
   func advised(_ error: any Error) -> (any Error)? {
-    let advice =
-      "what is done is kept, the same command goes on with it (or remove \(staging.path) and \(journal.path))"
     if error is Interrupted { return Interrupted(advice: advice) }
     guard let failure = error as? FileFailure, failure.kind == .noSpace || failure.kind == .inputOutput else {
       return nil

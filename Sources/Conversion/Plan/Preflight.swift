@@ -21,7 +21,7 @@ extension ConversionPlan {
     guard free + leftover >= needed + Self.spareBytes else {
       throw ConversionFailure(
         .noSpace,
-        "\(parent): the output needs \(ByteSize(needed)), \(ByteSize(free)) are free; make room or choose another disk"
+        "\(parent): the output needs \(ByteSize(needed)) and \(ByteSize(Self.spareBytes)) to spare, \(ByteSize(free)) are free; make room or choose another disk"
       )
     }
   }
@@ -36,6 +36,12 @@ extension ConversionPlan {
 
   private func checkOutputPlace() throws {
     let parent = FileSystem.parent(of: outputPath)
+    let name = FileSystem.lastComponent(of: outputPath)
+    guard !["", ".", "..", "/"].contains(name), name.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F })
+    else {
+      throw ConversionFailure(
+        .outputPlace, "\(outputPath): an output needs a name of its own, without control characters")
+    }
     guard try FileSystem.kind(of: parent) == .directory else {
       throw FileFailure(
         path: parent, operation: "create the output", kind: .cannotCreate, detail: "the directory does not exist")

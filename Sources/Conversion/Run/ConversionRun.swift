@@ -107,6 +107,15 @@ public struct ConversionRun: Sendable {
     return workspace.end(after: plan.input.cause(of: error), savedTiles: journal.savedCount)
   }
 
+  /// Ends the work because the gate behind it came to no verdict, for a reason that has nothing to do with what was made: a
+  /// text that is missing or too short, too little memory.
+  /// - Returns: the error, and what to say of the work if it stays for a later run.
+  public func pause(after error: any Error) -> (error: any Error, advice: String?) {
+    try? flush.wait()
+    guard journal.savedCount > 0 else { return (workspace.end(after: error, savedTiles: 0), nil) }
+    return (workspace.advised(error) ?? error, error is Interrupted ? nil : workspace.advice)
+  }
+
   /// Added up in row order, whatever order the threads worked in.
   private static func collected(
     _ plan: ConversionPlan, _ schedule: TileSchedule, _ tiles: [Int: TileWorker.Result]
