@@ -16,11 +16,11 @@ public struct Console: Sendable {
     isTerminal = isatty(FileHandle.standardError.fileDescriptor) == 1
   }
 
-  /// The result, exactly as given.
+  /// The result, as given but for control characters other than line ends and tabs, which JSON has none of.
   /// - Throws: `FileFailure` when standard output does not take it.
   public func result(_ text: String) throws {
     do {
-      try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
+      try FileHandle.standardOutput.write(contentsOf: Data(Self.plain(text).utf8))
     } catch {
       throw FileFailure(
         path: "standard output", operation: "write the result", kind: .inputOutput, detail: error.localizedDescription)
@@ -33,7 +33,23 @@ public struct Console: Sendable {
   }
 
   /// One line that is told even when quiet.
-  public func error(_ text: String) { Self.tell("\(program): \(text)\n") }
+  public func error(_ text: String) { Self.tell("\(program): \(Self.plain(text))\n") }
+
+  /// Names and messages come from files of strangers: what could move a terminal's cursor is shown as its number.
+  private static func plain(_ text: String) -> String {
+    guard text.unicodeScalars.contains(where: isUnseen) else { return text }
+    return text.unicodeScalars.reduce(into: "") { result, scalar in
+      if isUnseen(scalar) {
+        result += "\\u{\(String(scalar.value, radix: 16))}"
+      } else {
+        result.unicodeScalars.append(scalar)
+      }
+    }
+  }
+
+  private static func isUnseen(_ scalar: Unicode.Scalar) -> Bool {
+    scalar != "\n" && scalar != "\t" && (scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value))
+  }
 
   /// Text for standard error. One that takes no more is no reason to give up the work.
   static func tell(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }

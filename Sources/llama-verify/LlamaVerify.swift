@@ -169,6 +169,9 @@ struct Verify: ParsableCommand {
       if let evidence, candidates.count > 1, try FileSystem.kind(of: evidence) != .directory {
         throw UsageFailure("--evidence \(evidence): of several candidates it is an existing folder")
       }
+      if let evidence, try FileSystem.kind(of: evidence) != .directory {
+        try ReportFolder.checkPlace(of: evidence, operation: "write the evidence")
+      }
       let policy = try Policy(argument: policy)
       if selfTest { return try runSelfTest(policy, console, interruption) }
       guard let text = text ?? chat else { return try compareDigests(console, interruption) }

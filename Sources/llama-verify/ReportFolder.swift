@@ -4,10 +4,23 @@ internal import Verification
 
 /// The folder of `--report`.
 enum ReportFolder {
-  /// - Throws: `FileFailure` when the name is taken: known before hours of work, not after.
+  /// - Throws: `FileFailure` when the name is taken or its place is not there: known before hours of work, not after.
   static func refuseExisting(_ path: String?) throws {
-    guard let path, FileSystem.nameIsTaken(path) else { return }
-    throw FileFailure(path: path, operation: "create the report", kind: .exists, detail: "it exists already")
+    guard let path else { return }
+    guard !FileSystem.nameIsTaken(path) else {
+      throw FileFailure(path: path, operation: "create the report", kind: .exists, detail: "it exists already")
+    }
+    try checkPlace(of: path, operation: "create the report")
+  }
+
+  /// - Throws: `FileFailure` when a file or folder cannot be made there.
+  static func checkPlace(of path: String, operation: String) throws {
+    guard !path.isEmpty, try FileSystem.kind(of: FileSystem.parent(of: path)) == .directory else {
+      throw FileFailure(path: path, operation: operation, kind: .cannotCreate, detail: "its directory does not exist")
+    }
+    guard FileSystem.mayWrite(FileSystem.parent(of: path)) else {
+      throw FileFailure(path: path, operation: operation, kind: .permission, detail: "its directory is not writable")
+    }
   }
 
   /// Writes all files and publishes the folder in one step. Names may have one folder in them.

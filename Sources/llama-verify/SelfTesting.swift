@@ -8,7 +8,7 @@ internal import Verification
 extension Verify {
   func validateSelfTest() throws {
     guard candidates.isEmpty, chat == nil, report == nil, imatrix == nil, emulate == nil, rule == .windows,
-      !eachItsOwnTokenizer
+      !eachItsOwnTokenizer, part == nil, evidence == nil, !untilDecided, !bisect
     else {
       throw ValidationError(
         "--self-test takes one model, and of the options only --text, --context, --tokens, --policy and --compute")

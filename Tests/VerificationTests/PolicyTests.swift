@@ -79,6 +79,7 @@ import Verification
     Bad("negative limit", "name: a\nmaximum_kld_mean: -1\n", says: "out of range"),
     Bad("zero ratio", "name: a\nmaximum_ratio: 0\n", says: "out of range"),
     Bad("agreement in per cent", "name: a\nminimum_top1_agreement: 97\n", says: "out of range"),
+    Bad("tokens alone, which every candidate has", "name: a\nminimum_tokens: 10\n", says: "no limit"),
     Bad("fractional tokens", "name: a\nminimum_tokens: 10.5\n", says: "whole number"),
     Bad("quoted number", "name: a\nmaximum_ratio: \"1.01\"\n", says: "expected a number"),
     Bad("number for a flag", "name: a\nexact: 1\n", says: "expected true or false"),

@@ -34,6 +34,17 @@ import Verification
     #expect(close(pocock, [2.43797669, 2.42681383, 2.4101945, 2.39664978, 2.38600167]))
   }
 
+  @Test("a first look at very many windows spends less than a double can say, and decides nothing")
+  func vanishing() throws {
+    let levels = DecisionLevels.looks(LookPlan(count: 1_000_000), gates: 5)
+    #expect(levels[0].pass < 1e-15)
+    let estimate = try #require(Sample.report().drift).lnRatio
+    for level in [levels[0].pass, levels[0].fail, 0] {
+      let (low, high) = (try #require(estimate.bound(level)), try #require(estimate.bound(1 - level)))
+      #expect(low < estimate.mean && estimate.mean < high && low.isFinite && high.isFinite)
+    }
+  }
+
   @Test("one look is the plain test")
   func oneLook() {
     #expect(isClose(GroupSequential(fractions: [1], alpha: 0.05).levels[0], 0.05, 1e-9))

@@ -69,6 +69,7 @@ public struct Bisection: Sendable, Equatable {
 
   /// What was found, in one sentence.
   public var sentence: String {
+    guard kld.isFinite else { return "The candidate's scores are not finite: what is broken is named by integrity." }
     guard kld > 0 else { return "There is no drift to explain on these tokens." }
     guard let explanation else {
       return "Not even all differing tensors and the configuration together explain the drift."

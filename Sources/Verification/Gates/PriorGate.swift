@@ -32,6 +32,7 @@ package enum PriorGate: String, CaseIterable, Sendable {
 
   /// The gate with what was found against it.
   package func gate(problems: [String], note: String? = nil) -> Gate {
+    let problems = problems.map { VerificationReport.plain($0) }
     let shown =
       problems.prefix(3).joined(separator: "; ") + (problems.count > 3 ? "; and \(problems.count - 3) more" : "")
     return Gate(

@@ -49,12 +49,36 @@ public struct CombinedParts: Sendable {
         file: parts[owner.value].path, advice: "the parts were made with different --tokens or --context")
     }
     var subject = Self.subject(parts, scores)
-    if let policy {
-      subject.policy = policy
-      subject.policyDigest = policy.digest
-    }
+    if let policy { try Self.hold(&subject, to: policy, isStopped: first.isStopped) }
     report =
       first.isStopped ? VerificationReport(stopped: subject) : VerificationReport(subject, scores: scores)
+  }
+
+  /// Another policy than the parts were given. Whether losslessness is promised decides on a gate before the scores, which
+  /// then rests on the models' digests.
+  private static func hold(
+    _ subject: inout VerificationReport.Subject, to policy: Policy, isStopped: Bool
+  ) throws(ParseFailure) {
+    let gate = PriorGate.lossless
+    if !policy.exact {
+      if isStopped, subject.prior.contains(where: { $0.id == gate.rawValue && $0.outcome == .fail }) {
+        throw ParseFailure(
+          "the parts scored nothing, because they were to be lossless and are not",
+          advice: "make them again with --policy \(policy.name)")
+      }
+      subject.prior.removeAll { $0.id == gate.rawValue }
+    } else if !subject.policy.exact, !subject.prior.contains(where: { $0.outcome == .fail }) {
+      let isSame = subject.candidate?.digest == subject.base.digest
+      subject.prior.append(
+        gate.gate(
+          problems: isSame
+            ? []
+            : [
+              "the digests differ; parts made with --policy \(policy.name) would tell in what, or that it is the type alone"
+            ]))
+    }
+    subject.policy = policy
+    subject.policyDigest = policy.digest
   }
 
   /// All parts of one count, each once, by their numbers.
@@ -110,7 +134,12 @@ public struct CombinedParts: Sendable {
           ? "give every part the same --instruction-set" : "parts of one report come from one command")
     }
     guard sameCandidate else { return }
-    guard one.tensors == other.tensors, one.prior == other.prior else {
+    // A tensor that is not finite has no ratio, in either part.
+    let isSame = one.tensors.elementsEqual(other.tensors) { left, right in
+      let isEqual = left.sqnrDecibels == right.sqnrDecibels || left.sqnrDecibels.isNaN && right.sqnrDecibels.isNaN
+      return left.name == right.name && left.storage == right.storage && isEqual
+    }
+    guard isSame, one.prior == other.prior else {
       throw ParseFailure("tensors or gates are not as in part \(first.share.part) (\(first.path))", file: part.path)
     }
   }
@@ -131,7 +160,7 @@ public struct CombinedParts: Sendable {
     // Every part showed its own worst windows, among which are those of the whole.
     let excerpts = Dictionary(subjects.flatMap { $0.excerpts.map { ($0.window, $0) } }) { first, _ in first }
     subject.excerpts =
-      excerpts.isEmpty || scores.count == 0 || scores.nonFinite.count > 0
+      excerpts.isEmpty || !scores.hasCandidate || scores.count == 0 || scores.nonFinite.count > 0
       ? [] : WindowDrift.worst(of: scores).compactMap { excerpts[$0.window] }
     return subject
   }

@@ -55,12 +55,15 @@ public struct PartEvidence: Sendable {
     scores = evidence.scores
     self.share = share
     self.path = path
-    let expected = isStopped ? 0 : share.count
-    guard scores.windowCount == expected else {
-      throw ParseFailure("part \(share.part) holds \(scores.windowCount) windows, expected \(expected)")
+    // A gate that fails before the scores leaves none; damage may also be found beside them.
+    guard scores.windowCount == share.count || isStopped else {
+      throw ParseFailure("part \(share.part) holds \(scores.windowCount) windows, expected \(share.count)")
+    }
+    guard place.count == 1 || scores.hasCandidate else {
+      throw ParseFailure("one of \(place.count) candidates, but there is none", item: "facts.part.candidates")
     }
   }
 
-  /// A gate before the scores failed.
-  var isStopped: Bool { subject.prior.contains { $0.outcome == .fail } }
+  /// A gate before the scores failed, and nothing was scored.
+  var isStopped: Bool { scores.count == 0 && subject.prior.contains { $0.outcome == .fail } }
 }

@@ -54,6 +54,7 @@ package struct BoundTest {
     let count = (needed * Double(tokens) / Double(windows)).rounded(.up)
     // Beyond this nobody will score: the measured drift sits on the limit.
     guard count < 1e12 else { return nil }
-    return max(Int(count), tokens + 1)
+    // What is undecided needs another window at least.
+    return max(Int(count), tokens + (tokens + windows - 1) / max(1, windows))
   }
 }

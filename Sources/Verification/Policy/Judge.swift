@@ -104,7 +104,8 @@ struct Judge {
         lower: lower.map(display), upper: upper.map(display), lowerConfidence: 1 - low, upperConfidence: 1 - high),
       relation: relation, limit: shown ?? limit, marginInStandardErrors: test.margin,
       tokensToDecide: outcome == .inconclusive ? test.tokensToDecide(tokens: tokens, windows: windows) : nil,
-      explanation: explanation(outcome, relation))
+      explanation: test.upper == nil && outcome == .inconclusive && windows > 1
+        ? "too few tokens, or windows, to bound it on the side of the limit" : explanation(outcome, relation))
   }
 
   private func explanation(_ outcome: Verdict, _ relation: Gate.Relation) -> String {

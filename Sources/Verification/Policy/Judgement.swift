@@ -86,8 +86,12 @@ public struct Judgement: Sendable, Equatable {
   public let verdict: Verdict
   public let gates: [Gate]
 
-  /// The most tokens any undecided gate asks for.
-  public var tokensToDecide: Int? { gates.compactMap(\.tokensToDecide).max() }
+  /// The most tokens any undecided gate asks for; nil where one cannot tell.
+  public var tokensToDecide: Int? {
+    let open = gates.filter { $0.outcome == .inconclusive }
+    guard open.allSatisfy({ $0.tokensToDecide != nil }) else { return nil }
+    return open.compactMap(\.tokensToDecide).max()
+  }
 
   init(gates: [Gate], alone: Bool) {
     self.gates = gates

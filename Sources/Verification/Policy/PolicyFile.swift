@@ -78,7 +78,7 @@ extension Policy {
       }
     }
     guard named else { throw ParseFailure("no name", advice: "add a line such as \"name: fp8-strict\"") }
-    guard !policy.limits.isEmpty else {
+    guard policy.limits.contains(where: { $0.key != .minimumTokens }) else {
       throw ParseFailure("no limit is set, so every candidate would pass", advice: "set maximum_ratio, say")
     }
     self = policy

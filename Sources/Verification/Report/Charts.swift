@@ -3,7 +3,8 @@ internal import Foundation
 /// The report's drawings. Each is nil when there is nothing to draw.
 enum Charts {
   private static func percentText(_ step: Double) -> (Double) -> String {
-    let digits = max(0, min(8, Int((-log10(max(step, 1e-9))).rounded(.up))))
+    // Drift beyond all measure has an axis without end.
+    let digits = step.isFinite ? max(0, min(8, Int((-log10(max(step, 1e-9))).rounded(.up)))) : 0
     return { value in (value > 0 ? "+" : "") + Figure.fixed(value, digits).replacing("-", with: "−") + " %" }
   }
 

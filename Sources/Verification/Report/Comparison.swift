@@ -68,10 +68,13 @@ public struct Comparison: Sendable {
   ]
 
   /// Cells under `columns`.
-  static func row(_ entry: Entry) -> [String] {
+  func cells(of entry: Entry) -> [String] {
     let report = entry.report
-    let name = VerificationReport.plain(entry.name)
-    guard let drift = report.drift else { return [name, report.verdict.word] + columns.dropFirst(2).map { _ in "–" } }
+    let own = first.tokens == report.tokens || report.tokens == 0 ? "" : " (\(Figure.count(report.tokens)) tokens)"
+    let name = VerificationReport.plain(entry.name) + own
+    guard let drift = report.drift else {
+      return [name, report.verdict.word] + Self.columns.dropFirst(2).map { _ in "–" }
+    }
     let interval = drift.ratioInterval95.map {
       "\(Figure.change($0.lowerBound)) … \(Figure.change($0.upperBound))"
     }
@@ -94,7 +97,7 @@ public struct Comparison: Sendable {
       ["scored", report.tokensLine], ["compute", report.computeLine], ["cost", report.costLine],
     ])
     lines += ["", "candidates"]
-    lines += VerificationReport.aligned([Self.columns.map { $0.lowercased() }] + entries.map(Self.row)).map {
+    lines += VerificationReport.aligned([Self.columns.map { $0.lowercased() }] + entries.map(cells)).map {
       "  " + $0
     }
     for entry in entries {
@@ -122,7 +125,11 @@ public struct Comparison: Sendable {
       "candidates",
       .array(
         entries.map { entry in
-          let own = (entry.report.json.object?.members ?? []).filter { !shared.contains($0.key) }
+          // A candidate that was decided earlier stopped at fewer tokens than the others.
+          let isOther = entry.report.tokens != report.tokens
+          let own = (entry.report.json.object?.members ?? []).filter { member in
+            !shared.contains(member.key) || isOther && ["tokens", "text"].contains(member.key)
+          }
           return .object(
             JSONObject([("name", .string(entry.name)), ("report", .string(entry.folder))] + own))
         }))
@@ -142,7 +149,7 @@ public struct Comparison: Sendable {
       "| " + Self.columns.joined(separator: " | ") + " |", "|---|---|---:|---:|:---:|---:|---:|---:|---:|",
     ]
     for entry in entries {
-      var cells = Self.row(entry).map(escaped)
+      var cells = self.cells(of: entry).map(escaped)
       cells[1] = "\(entry.report.verdict.mark) \(cells[1])"
       lines.append("| " + cells.joined(separator: " | ") + " |")
     }

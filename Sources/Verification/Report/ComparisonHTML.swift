@@ -21,7 +21,7 @@ extension Comparison {
   }
 
   private func row(_ entry: Entry) -> [String: Any] {
-    let cells = Self.row(entry)
+    let cells = self.cells(of: entry)
     let verdict = entry.report.verdict
     return [
       "name": cells[0], "link": "\(entry.folder)/report.html", "outcome": verdict.word, "class": verdict.rawValue,

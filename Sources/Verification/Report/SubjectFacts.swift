@@ -77,7 +77,11 @@ extension VerificationReport.Subject {
       throw ParseFailure("facts and scores disagree on whether there is a candidate")
     }
     var tensors: [TensorError] = []
-    for tensor in try top.list("tensors") {
+    let entries = try top.list("tensors")
+    guard entries.count <= Self.maximumTensors else {
+      throw ParseFailure("\(entries.count) tensors, at most \(Self.maximumTensors)", item: "facts.tensors")
+    }
+    for tensor in entries {
       tensors.append(
         TensorError(
           name: try tensor.string("name"), sqnrDecibels: try tensor.spelledNumber("sqnr_db"),
@@ -114,13 +118,18 @@ extension VerificationReport.Subject {
     }
   }
 
+  /// Of facts; Llama 3.1 405B has 1,138.
+  private static var maximumTensors: Int { 10_000 }
+
   private static func part(_ part: SubjectReader) throws(ParseFailure) -> (WindowShare, CandidatePlace) {
     guard let share = WorkPart(try part.count("index"), of: try part.count("count")) else {
       throw ParseFailure("no such part", item: part.path)
     }
     // Windows are 32 bits wide in the table.
     let windows = try part.count("windows")
-    guard windows <= UInt32.max else { throw ParseFailure("\(windows) windows", item: "\(part.path).windows") }
+    guard (1...Int(UInt32.max)).contains(windows) else {
+      throw ParseFailure("\(windows) windows", item: "\(part.path).windows")
+    }
     // Evidence of one candidate need not say so.
     guard part.value["candidate"] != nil else { return (WindowShare(share, of: windows), .only) }
     guard let place = CandidatePlace(try part.count("candidate"), of: try part.count("candidates")) else {
@@ -165,7 +174,7 @@ extension Gate {
     let problems = try reader.count("problems")
     self.init(
       id: id, title: kind.title, outcome: problems == 0 ? .pass : .fail, value: Double(problems), relation: .equal,
-      limit: 0, explanation: try reader.string("explanation"))
+      limit: 0, explanation: VerificationReport.plain(try reader.string("explanation")))
   }
 }
 

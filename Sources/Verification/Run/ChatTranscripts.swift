@@ -16,7 +16,12 @@ struct ChatTranscripts {
     do throws(ParseFailure) {
       format = try ChatFormat(of: tokenizer)
       var number = 0
-      for line in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
+      var rest = bytes[...]
+      // Line by line: millions of empty ones must not become millions of slices.
+      while !rest.isEmpty {
+        let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? rest.endIndex
+        let line = rest[..<end]
+        rest = rest[min(end + 1, rest.endIndex)...]
         number += 1
         guard line.contains(where: { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\r") }) else { continue }
         guard conversations.count < Self.limit else {

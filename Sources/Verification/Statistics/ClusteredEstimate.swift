@@ -72,9 +72,12 @@ public struct ClusteredEstimate: Sendable, Equatable {
     }
   }
 
-  /// Student's t quantile for this error's degrees of freedom; nil for one window.
+  /// Student's t quantile for this error's degrees of freedom; nil for one window. An early look at very many windows may
+  /// spend less than a double near 1 can say; nothing is decided at such levels anyway.
   package func quantile(_ probability: Double) -> Double? {
-    windows > 1 ? Distributions.studentQuantile(probability, degreesOfFreedom: degreesOfFreedom) : nil
+    let least = 1e-12
+    let level = min(max(probability, least), 1 - least)
+    return windows > 1 ? Distributions.studentQuantile(level, degreesOfFreedom: degreesOfFreedom) : nil
   }
 
   /// The one-sided bound that the true mean lies below with the given probability.

@@ -48,11 +48,12 @@ public struct ClusteredQuantile: Sendable, Equatable {
 
 /// A share of tokens with a Wilson interval (1927) for the effective number of independent tokens, n / design effect,
 /// where the design effect is the clustered variance over the binomial one, at least 1; Student's t stands for the
-/// normal quantile (Korn and Graubard 1998, for complex samples). Unlike the plain interval it stays inside 0…1 and has
+/// normal quantile (Korn and Graubard 1998, for complex samples). A bound is the wider one of this and of the mean's. Unlike the plain interval it stays inside 0…1 and has
 /// width when every token agrees.
 public struct ClusteredShare: Sendable, Equatable {
   public let estimate: ClusteredEstimate
   public var value: Double { estimate.mean }
+  private static let fewestForSkewness = 16
 
   package init(_ values: [Double], windows: [ScoredWindow]) { estimate = ClusteredEstimate(values, windows: windows) }
 
@@ -66,7 +67,9 @@ public struct ClusteredShare: Sendable, Equatable {
     let square = t * t / effective
     let centre = (p + square / 2) / (1 + square)
     let half = abs(t) / (1 + square) * (p * (1 - p) / effective + square / (4 * effective)).squareRoot()
-    return min(1, max(0, t < 0 ? centre - half : centre + half))
+    // Where few windows hold most of what disagrees, the mean's own bound is wider; their skewness is noise below so many.
+    let own = estimate.windows < Self.fewestForSkewness ? p : estimate.bound(probability) ?? p
+    return min(1, max(0, t < 0 ? min(own, centre - half) : max(own, centre + half)))
   }
 
   public var interval95: ClosedRange<Double>? {

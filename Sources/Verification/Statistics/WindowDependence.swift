@@ -6,7 +6,8 @@ internal import Foundation
 /// narrow. The long-run variance of a series of residuals r_0 … r_(G−1) is estimated from its ν slowest waves,
 /// Ω = 1/ν Σ_j Λ_j², Λ_j = √(2/G) Σ_t r_t cos(πj(t + ½)/G), j = 1 … ν, and the mean's error √(Ω·G) / tokens goes with
 /// Student's t at ν degrees of freedom: the equal-weighted cosine estimator with ν = 0.4·G^⅔ that Lazarus, Lewis, Stock
-/// and Watson recommend (HAR Inference: Recommendations for Practice, JBES 36, 2018), at least 4.
+/// and Watson recommend (HAR Inference: Recommendations for Practice, JBES 36, 2018), at least 4, and at most 128: Student's t
+/// is nearly normal then, and the work stays in proportion to G.
 ///
 /// It costs width where windows are independent, so it is used where dependence is seen, by either of two tests that are
 /// sensitive rather than sure (level 12 % each: missing dependence is worse than a wider interval): the lag-1
@@ -45,7 +46,7 @@ public struct WindowDependence: Sendable, Equatable {
     guard residuals.count >= Self.minimumWindows, squares > 0, squares.isFinite else { return nil }
     let products = zip(residuals, residuals.dropFirst()).reduce(0) { $0 + $1.0 * $1.1 }
     lag1Correlation = products / squares
-    let waves = max(4, Int(0.4 * pow(count, 2.0 / 3)))
+    let waves = min(128, max(4, Int(0.4 * pow(count, 2.0 / 3))))
     degreesOfFreedom = waves
     var power = 0.0
     for wave in 1...waves {
