@@ -103,13 +103,36 @@ struct ExitStatusTests {
   @Test("73: an output that is the input, inside it, around it or in no directory", arguments: [[], ["--force"]])
   func impossibleOutput(_ options: [String]) throws {
     let before = try contents(ofDirectory: model.path)
-    for output in [model.path, model.path + "/out", model.parent, model.beside("no/out")] {
+    for output in [
+      model.path, model.path + "/out", model.parent, model.beside("no/out"), model.parent + "/.", model.beside("a\nb"),
+    ] {
       let outcome = try run(.convert, options + ["--to", "fp8", model.path, output])
       #expect(outcome.status == 73, "\(output): \(outcome.stderr)")
       #expect(outcome.stdout == "" && outcome.messages.count == 1)
     }
     #expect(try contents(ofDirectory: model.path) == before)
     #expect(try names == ["model"])
+  }
+
+  @Test("73: a report or evidence for which there is no place, before anything is scored")
+  func noPlace() throws {
+    let text = ["--text", evaluationText]
+    for options in [
+      ["--report", model.beside("no/report")], ["--part", "0/2", "--evidence", model.beside("no/x.bin")],
+    ] {
+      let outcome = try run(.verify, [model.path, model.path] + text + options)
+      #expect(outcome.status == 73 && outcome.stdout == "" && !outcome.stderr.contains("forward"), "\(outcome.stderr)")
+    }
+    #expect(try run(.verify, ["--self-test", model.path, "--part", "0/2", "--evidence", "x"]).status == 64)
+  }
+
+  @Test("A pipe that nobody writes to is refused, not waited for")
+  func pipe() throws {
+    try FileManager.default.removeItem(at: model.file("model.safetensors"))
+    try #require(mkfifo(model.file("model.safetensors").path, 0o600) == 0)
+    #expect(try run(.convert, "--to", "fp8", model.path, model.beside("out")).status == 74)
+    #expect(try run(.convert, "lint", model.path).status == 65)
+    #expect(try run(.convert, "lint", model.file("model.safetensors").path).status != 0)
   }
 
   @Test("74: a disk that is too small", .enabled(if: TinyDisk.isPossible, "needs the right to mount"))

@@ -174,6 +174,22 @@ struct VerifyTests {
     #expect(outcome.stdout.contains("NOT RUN  Differences of structure"), "\(outcome.stdout)")
   }
 
+  @Test("What a candidate's files say does not reach the terminal as control characters")
+  func controlCharacters() throws {
+    try quantize()
+    let sums = URL(filePath: fp8 + "/SHA256SUMS")
+    let line = String(repeating: "0", count: 64) + "  gone\u{1B}[2J\u{1B}[32mPASS\n"
+    try (Data(contentsOf: sums) + Data(line.utf8)).write(to: sums)
+    let outcome = try run(.verify, [tiny, fp8] + short + ["--report", model.beside("report")])
+    #expect(outcome.status == 1 && outcome.stdout.contains("gone\\u{1b}[2J"), "\(outcome.stdout)")
+    #expect(!(outcome.stdout + outcome.stderr).unicodeScalars.contains("\u{1B}"))
+    for (name, bytes) in try contents(ofDirectory: model.beside("report")) where name != "tokens.bin" {
+      #expect(!bytes.contains(0x1B), "\(name)")
+    }
+    let lint = try run(.convert, "lint", fp8)
+    #expect(lint.status == 65 && !lint.stdout.unicodeScalars.contains("\u{1B}"))
+  }
+
   @Test("2: a limit that few tokens cannot decide is inconclusive and says how many would")
   func inconclusive() throws {
     try quantize()

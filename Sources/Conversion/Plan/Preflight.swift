@@ -40,7 +40,7 @@ extension ConversionPlan {
     guard !["", ".", "..", "/"].contains(name), name.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F })
     else {
       throw ConversionFailure(
-        .outputPlace, "\(outputPath): an output needs a name of its own, without control characters")
+        .outputPlace, "\(parent): an output there needs a name of its own, without control characters")
     }
     guard try FileSystem.kind(of: parent) == .directory else {
       throw FileFailure(
