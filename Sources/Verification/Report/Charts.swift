@@ -2,9 +2,11 @@ internal import Foundation
 
 /// The report's drawings. Each is nil when there is nothing to draw.
 enum Charts {
+  /// Changes of perplexity beyond it are not drawn: a ruined candidate's can be more than a double holds.
+  private static let mostPercent = 1e12
+
   private static func percentText(_ step: Double) -> (Double) -> String {
-    // Drift beyond all measure has an axis without end.
-    let digits = step.isFinite ? max(0, min(8, Int((-log10(max(step, 1e-9))).rounded(.up)))) : 0
+    let digits = max(0, min(8, Int((-log10(max(step, 1e-9))).rounded(.up))))
     return { value in (value > 0 ? "+" : "") + Figure.fixed(value, digits).replacing("-", with: "−") + " %" }
   }
 
@@ -47,8 +49,7 @@ enum Charts {
       lower.append((size, (exp(mean - t * error) - 1) * 100))
       upper.append((size, (exp(mean + t * error) - 1) * 100))
     }
-    // A ruined candidate's ratio can be beyond a double.
-    guard (lower + centre + upper).allSatisfy({ $0.y.isFinite }) else { return nil }
+    guard (lower + centre + upper).allSatisfy({ abs($0.y) < Self.mostPercent }) else { return nil }
     // The first windows' band is far wider than anything of interest; the rest sets the scale.
     let settled = centre.count / 6
     var low = min(0, lower[settled...].map(\.y).min() ?? 0)
@@ -96,7 +97,7 @@ enum Charts {
         (exp(interval.upperBound) - 1) * 100
       )
     }
-    guard rows.allSatisfy({ $0.1.isFinite }) else { return nil }
+    guard rows.allSatisfy({ abs($0.1) < Self.mostPercent }) else { return nil }
     // A bin of few windows can have a huge interval: it may run out of the frame, but not set the scale alone.
     let widest = rows.map { abs($0.1) }.max() ?? 0
     let reach = max(widest * 3, 1e-9)

@@ -81,6 +81,15 @@ enum DocumentTargets {
     // Bytes: scores may be NaN, which equals nothing. Facts are spelled anew.
     try require(second.bytes == written, "the evidence is the one that was written")
     try require(evidence.facts != nil || written == input, "the evidence is the one that was read")
+    // What is made of it: the report of a whole run, and that of a part which is the only one.
+    guard evidence.scores.count < 1024 else { return }
+    if let report = try reading({ try VerificationReport(evidence) }) {
+      _ = (report.summary, try report.files(scores: evidence.scores))
+    }
+    guard let part = try reading({ try PartEvidence(evidence, path: "tokens.bin") }),
+      let combined = try reading({ try CombinedParts.all([part]) })
+    else { return }
+    for one in combined { _ = (one.report.summary, try one.report.files(scores: one.scores)) }
   }
 
   /// Names in lists must not lead out of their directory.
