@@ -97,7 +97,7 @@ public struct LosslessProof: Sendable {
       differences.isEmpty
       ? ["PASS  The two checkpoints are one model: \(equalTensors) tensors, configuration and tokenizer are equal."]
       : [
-        "FAIL  The two checkpoints are not one model: \(differences.count) differences, \(equalTensors) tensors are equal."
+        "FAIL  The two checkpoints are not one model: \(differences.count) difference\(differences.count == 1 ? "" : "s"), \(equalTensors) tensors are equal."
       ]
     lines.append("")
     lines.append("base       \(base.path) (\(base.layout), \(base.digest))")
