@@ -240,6 +240,16 @@ import Verification
     #expect(try JSONValue(parsing: Comparison([failed]).jsonText)["tokens"]?["scored"] == 0)
   }
 
+  @Test("a candidate that was decided at fewer tokens says at how many")
+  func decidedEarlier() throws {
+    let scores = Sample.scores(sizes: [20, 20], drift: Sample.drift)
+    let early = VerificationResult(report: VerificationReport(Sample.subject(), scores: scores), scores: scores)
+    let comparison = Comparison([Self.results()[0], early])
+    let candidates = try #require(try JSONValue(parsing: comparison.jsonText)["candidates"]?.array)
+    #expect(candidates[0]["tokens"] == nil && candidates[1]["tokens"]?["scored"] == 40)
+    #expect(comparison.summary.contains("fp8 (2) (40 tokens)") && !comparison.summary.contains("(165 tokens)"))
+  }
+
   @Test("each candidate's members are those of a report of its own; what is common stands once")
   func json() throws {
     let results = Self.results()
