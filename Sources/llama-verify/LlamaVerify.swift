@@ -166,10 +166,10 @@ struct Verify: ParsableCommand {
       try ReportFolder.refuseExisting(report)
       let interruption = Interruption()
       interruption.listen()
-      if let evidence, candidates.count > 1, try FileSystem.kind(of: evidence) != .directory {
-        throw UsageFailure("--evidence \(evidence): of several candidates it is an existing folder")
-      }
       if let evidence, try FileSystem.kind(of: evidence) != .directory {
+        guard candidates.count <= 1 else {
+          throw UsageFailure("--evidence \(evidence): of several candidates it is an existing folder")
+        }
         try ReportFolder.checkPlace(of: evidence, operation: "write the evidence")
       }
       let policy = try Policy(argument: policy)

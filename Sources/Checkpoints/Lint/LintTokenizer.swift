@@ -21,7 +21,7 @@ enum LintTokenizer {
       tokenizer = read
     } catch {
       // One that is only too large is told by its size.
-      if let read = try? shell.withRows(1 << 24).tokenizer(), read.vocabularySize > configuration.vocabularySize {
+      if let read = try? shell.with(rows: 1 << 24).tokenizer(), read.vocabularySize > configuration.vocabularySize {
         return checkSize(read, configuration, subject, &findings)
       }
       let isTold = findings.contains { $0.code == .preTokenizerMissing || $0.code == .preTokenizerWrong }
@@ -267,21 +267,13 @@ extension LintSubject {
 }
 
 extension Checkpoint {
-  /// The same with other files beside it, and nothing else but the tokenizer to ask for.
-  fileprivate func with(sidecars: [SidecarFile]) -> Checkpoint {
-    Checkpoint(
-      path: path, layout: layout, configuration: configuration, configurationDocument: configurationDocument,
-      quantization: nil, tensors: [], census: census, sidecars: sidecars, leftBehind: [], inputFiles: [], notes: [],
-      directory: directory)
-  }
-
-  /// The same with more rows for tokens than it has.
-  fileprivate func withRows(_ count: Int) -> Checkpoint {
-    var larger = configuration
-    larger.vocabularySize = count
+  /// The same with other files beside it or more rows for tokens, and nothing else but the tokenizer to ask for.
+  fileprivate func with(sidecars: [SidecarFile]? = nil, rows: Int? = nil) -> Checkpoint {
+    var configuration = configuration
+    if let rows { configuration.vocabularySize = rows }
     return Checkpoint(
-      path: path, layout: layout, configuration: larger, configurationDocument: configurationDocument,
-      quantization: nil, tensors: [], census: census, sidecars: sidecars, leftBehind: [], inputFiles: [], notes: [],
-      directory: directory)
+      path: path, layout: layout, configuration: configuration, configurationDocument: configurationDocument,
+      quantization: nil, tensors: [], census: census, sidecars: sidecars ?? self.sidecars, leftBehind: [],
+      inputFiles: [], notes: [], directory: directory)
   }
 }
